@@ -1,0 +1,2 @@
+// The Markdown extension hands formulas over between \( \) and \[ \].
+window.MathJax = { tex: { inlineMath: [["\\(", "\\)"]], displayMath: [["\\[", "\\]"]] } };

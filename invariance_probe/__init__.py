@@ -1,0 +1,91 @@
+"""Measure whether a spatial transformation can align the feature maps of a CNN.
+
+The names below load their room on first use, so importing the package stays cheap: PyTorch is
+imported when the first thing that needs it is touched.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+from .errors import ProbeError
+
+if TYPE_CHECKING:
+    from .data import array_images, embedded_digits, image_folder, torchvision_images
+    from .geometry import (
+        Frame,
+        Transform,
+        affine,
+        identity,
+        parse_transforms,
+        reflection,
+        rotation,
+        rotations,
+        scaling,
+        scalings,
+        shear,
+        translation,
+    )
+    from .networks import build_network
+    from .probing import Result, load_result, probe
+
+__all__ = [
+    "Frame",
+    "ProbeError",
+    "Result",
+    "Transform",
+    "__version__",
+    "affine",
+    "array_images",
+    "build_network",
+    "embedded_digits",
+    "identity",
+    "image_folder",
+    "load_result",
+    "parse_transforms",
+    "probe",
+    "reflection",
+    "rotation",
+    "rotations",
+    "scaling",
+    "scalings",
+    "shear",
+    "torchvision_images",
+    "translation",
+]
+
+_ROOMS = {
+    "data": ("array_images", "embedded_digits", "image_folder", "torchvision_images"),
+    "geometry": (
+        "Frame",
+        "Transform",
+        "affine",
+        "identity",
+        "parse_transforms",
+        "reflection",
+        "rotation",
+        "rotations",
+        "scaling",
+        "scalings",
+        "shear",
+        "translation",
+    ),
+    "networks": ("build_network",),
+    "probing": ("Result", "load_result", "probe"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import the room that holds `name` and remember the value."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _HOMES.keys())

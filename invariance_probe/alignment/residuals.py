@@ -1,0 +1,112 @@
+"""Residuals: sums of squares per image, their ratio, and paired bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import ProbeError
+
+Array = NDArray[np.float64]
+
+_ENTRIES = 500_000  # counts held at a time: memory stays flat as images grow
+
+
+def squared_errors(
+    aligned: Tensor, original: Tensor, cells: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Σ over the compared cells and channels of (aligned − original)², one value (N) an image.
+
+    Maps are (N, C, rows, columns), `cells` (rows, columns) is 1 where compared and 0 elsewhere,
+    `weights` (C) multiplies channels. Sums are taken in float64.
+    """
+    difference = (aligned - original).mul_(cells.to(original))
+    if weights is not None:
+        difference.mul_(weights.to(original)[:, None, None])
+    return difference.square_().sum(dim=(1, 2, 3), dtype=torch.float64)
+
+
+class Variance:
+    """Streaming Σ ‖Γf − μ‖² per image, with μ the channel means over all images and cells.
+
+    μ is known only at the end, so per-image channel sums are kept about a `pivot` (C).
+    """
+
+    def __init__(self, pivot: Tensor, weights: Tensor | None = None) -> None:
+        self.pivot, self.weights = pivot, weights
+        self._sums: list[Tensor] = []
+        self._squares: list[Tensor] = []
+        self._channel_squares = torch.zeros(len(pivot), dtype=torch.float64, device=pivot.device)
+        self._cells = 0
+
+    def update(self, original: Tensor, cells: Tensor) -> None:
+        """Add a batch of maps (N, C, rows, columns), compared where `cells` is 1."""
+        mask = cells.to(original)
+        centred = (original - self.pivot.to(original)[:, None, None]).mul_(mask)
+        if self.weights is not None:
+            centred.mul_(self.weights.to(original)[:, None, None])
+        self._cells = int(cells.sum())
+        self._sums.append(centred.sum(dim=(2, 3), dtype=torch.float64))
+        squares = centred.square_().sum(dim=(2, 3), dtype=torch.float64)
+        self._squares.append(squares.sum(1))
+        self._channel_squares += squares.sum(0)
+
+    def compute(self) -> tuple[Array, Array]:
+        """Variance sums (N) an image, and each channel's variance (C) over images and cells."""
+        sums, squares = torch.cat(self._sums), torch.cat(self._squares)
+        number = len(sums) * self._cells
+        shift = sums.sum(0) / number
+        per_image = squares - 2 * sums @ shift + self._cells * shift.square().sum()
+        channels = (self._channel_squares / number - shift.square()).clamp(min=0)
+        return np.asarray(per_image.cpu()), np.asarray(channels.cpu())
+
+
+def ratio(errors: Array, variance: Array) -> Array:
+    """Residual: Σ errors / Σ variance over the last axis (images); NaN where there is none."""
+    total = variance.sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > 0, errors.sum(-1) / total, np.nan)
+
+
+def bootstrap(
+    statistic: Callable[[Array, Array], Array],
+    errors: Array,
+    variance: Array,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[Array, Array]:
+    """Percentile interval of a statistic of sums over resampled images.
+
+    `errors` (..., N) and `variance` (N) are sums per image. Images are drawn with replacement;
+    every entry of `errors` sees the same draws, so intervals are paired across transformations.
+    `statistic` maps summed errors (..., R) and summed variance (R) to values (..., R). Channel
+    means stay those of the full sample. Returns the lower and upper ends.
+
+    Raises ProbeError for fewer than two images.
+    """
+    number = errors.shape[-1]
+    if number < 2:
+        raise ProbeError(f"a bootstrap interval needs at least 2 images, not {number}")
+    generator = np.random.default_rng(seed)
+    values = []
+    for first in range(0, resamples, step := max(1, _ENTRIES // number)):
+        counts = _draw(generator, min(step, resamples - first), number)
+        values.append(statistic(errors @ counts.T, counts @ variance))
+    tail = (1 - level) / 2
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(np.concatenate(values, axis=-1), [tail, 1 - tail], axis=-1)
+    return low, high
+
+
+def _draw(generator: np.random.Generator, resamples: int, number: int) -> Array:
+    """How often each of `number` images is drawn in each resample, (resamples, number)."""
+    picked = generator.integers(number, size=(resamples, number))
+    offset = picked + number * np.arange(resamples)[:, None]
+    counts = np.bincount(offset.ravel(), minlength=resamples * number)
+    return counts.reshape(resamples, number).astype(np.float64)

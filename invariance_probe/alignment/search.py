@@ -1,0 +1,182 @@
+"""The best spatial alignment of a layer under one transformation, searched in the moments."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
+
+from ..geometry import Frame, Transform, coverage, from_matrix, identity
+from .families import SCALE_LIMIT, Family, family_for
+from .moments import SpatialMoments
+from .quadratic import ErrorSurface
+from .refinement import Refined, refine
+
+Array = NDArray[np.float64]
+
+ANGLES = np.arange(-180.0, 180.0, 5.0)
+SCALES = 2.0 ** np.linspace(-math.log2(SCALE_LIMIT), math.log2(SCALE_LIMIT), 13)
+_KEPT = 4  # local minima of the coarse grid that are refined
+_COARSE_CELLS = 256  # enough to find a basin
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The outcome of a search: the best transform of the maps and how far it can be trusted.
+
+    `transform` is the g that minimises the residual of T_g on the map over the family; residuals
+    are in-sample, as fractions of the original's variance. `distance` is the root mean square
+    displacement in image pixels between g and h⁻¹ over the compared cells. `coverage` is the
+    share of compared cells that g reads on the map. `runner_up` is the best other minimum.
+    `status` is "converged", "bound", "flat" or "iterations"; `start` says which start won.
+    `by_angle` and `by_scale` are the residuals of pure rotations by `ANGLES` and scalings by
+    `SCALES`.
+
+    Convention: g moves content like any Transform: (T_g F)(x) = F(g⁻¹ x) in image coordinates.
+    """
+
+    transform: Transform
+    residual: float
+    inverse_residual: float
+    identity_residual: float
+    distance: float
+    coverage: float
+    status: str
+    start: str
+    iterations: int
+    family: str
+    runner_up: Transform | None
+    runner_up_residual: float
+    by_angle: tuple[float, ...]
+    by_scale: tuple[float, ...]
+
+
+def best_alignment(
+    moments: SpatialMoments,
+    transform: Transform,
+    *,
+    family: str | None = None,
+    interpolation: str = "bilinear",
+) -> Alignment:
+    """Search all rotations and scales 1/4 … 4 for the transform that best undoes `transform`.
+
+    A coarse grid of angles (5°) and scales (1/3 octave) about the image centre, the identity and
+    h⁻¹ are starts for second-order refinement over the `family`: "rotation", "similarity",
+    "affine", or by default the smallest that holds h⁻¹. The result is never worse, in-sample,
+    than the identity or (if the family holds it) h⁻¹.
+
+    Convention: the search runs over g in image coordinates about the image centre; beyond the
+    map's outermost cells the nearest cell repeats, and `coverage` reports how much.
+    """
+    frame, chosen = moments.frame, Family(family) if family else family_for(transform)
+    surface = ErrorSurface(moments, interpolation)
+    scale = 1.0 / moments.energy if moments.energy > 0 else math.nan
+    known = np.stack([transform.matrix, np.eye(3)])  # a = g⁻¹: reading by h undoes h
+    known_errors = _errors(surface, frame, known)
+
+    refined = _descend(moments, surface, chosen, known, interpolation)
+    order = np.argsort(refined.errors, kind="stable")
+    best = int(order[0])
+    winner, error, start = _transform(refined.matrices[best]), refined.errors[best], "search"
+    # An exact answer deserves its exact name; the family decides whether h⁻¹ may be one.
+    if chosen.contains(transform) and known_errors[0] <= error:
+        winner, error, start = transform.inverse(), known_errors[0], "inverse"
+    if known_errors[1] < error or (known_errors[1] <= error and start == "search"):
+        winner, error, start = identity(), known_errors[1], "identity"
+
+    points = frame.positions()[moments.cells.ravel()]
+    runner = _runner_up(refined, order, points, frame)
+    by_angle = _errors(surface, frame, grid_samplings(ANGLES, np.ones(1)))
+    by_scale = _errors(surface, frame, grid_samplings(np.zeros(1), SCALES))
+    return Alignment(
+        transform=winner,
+        residual=float(error * scale),
+        inverse_residual=float(known_errors[0] * scale),
+        identity_residual=float(known_errors[1] * scale),
+        distance=displacement(winner, transform.inverse(), points),
+        coverage=coverage(frame, winner, moments.cells),
+        status=refined.status[best],
+        start=start,
+        iterations=int(refined.iterations[best]),
+        family=chosen.name,
+        runner_up=None if runner is None else _transform(refined.matrices[runner]),
+        runner_up_residual=math.nan if runner is None else float(refined.errors[runner] * scale),
+        by_angle=tuple((by_angle * scale).tolist()),
+        by_scale=tuple((by_scale * scale).tolist()),
+    )
+
+
+def _descend(
+    moments: SpatialMoments, surface: ErrorSurface, family: Family, known: Array, interpolation: str
+) -> Refined:
+    """Refine the known starts and the coarse grid's minima; affine ones by way of similarities."""
+    frame = moments.frame
+    number = int(moments.cells.sum())
+    # An odd stride through the compared cells does not fall into step with the rows.
+    thinned = ErrorSurface(moments, interpolation, every=2 * (number // (2 * _COARSE_CELLS)) + 1)
+    mirrors = (1.0, -1.0) if np.linalg.det(known[0, :2, :2]) < 0 else (1.0,)
+    scales = np.ones(1) if family.name == "rotation" else SCALES
+    starts = np.concatenate([known, _coarse_minima(thinned, frame, scales, mirrors)])
+    if family.name != "affine":
+        return refine(surface, frame, family, starts)
+    similar = refine(surface, frame, Family("similarity"), starts)
+    leaders = similar.matrices[np.argsort(similar.errors, kind="stable")[:3]]
+    return refine(surface, frame, family, np.concatenate([known, leaders]))
+
+
+def _errors(surface: ErrorSurface, frame: Frame, samplings: Array) -> Array:
+    """Squared errors (K) of sampling maps (K, 3, 3) given in image coordinates."""
+    cells = frame.inverse_matrix @ samplings @ frame.matrix
+    return np.asarray(surface.error(cells).cpu())
+
+
+def _coarse_minima(
+    surface: ErrorSurface, frame: Frame, scales: Array, mirrors: tuple[float, ...]
+) -> Array:
+    """The lowest local minima (K, 3, 3) of the grid of angles and scales."""
+    found: list[tuple[float, Array]] = []
+    for mirror in mirrors:
+        grid = grid_samplings(ANGLES, scales, mirror)
+        values = _errors(surface, frame, grid).reshape(len(ANGLES), len(scales))
+        lowest = minimum_filter(values, size=3, mode=("wrap", "nearest")) == values
+        found += [(float(values.flat[i]), grid[i]) for i in np.flatnonzero(lowest)]
+    found.sort(key=lambda item: item[0])
+    return np.stack([matrix for _, matrix in found[:_KEPT]])
+
+
+def displacement(g: Transform, other: Transform, points: Array) -> float:
+    """Root mean square distance in pixels between where g and `other` take the points (V, 2)."""
+    moved = (np.c_[points, np.ones(len(points))] @ (g.matrix - other.matrix).T)[:, :2]
+    return float(np.sqrt(np.square(moved).sum(1).mean()))
+
+
+def grid_samplings(angles: Array, scales: Array, mirror: float = 1.0) -> Array:
+    """Sampling maps a = g⁻¹ (angles·scales, 3, 3) of all pairs, angle by angle.
+
+    Convention: g rotates by the angle counter-clockwise and enlarges by the scale.
+    """
+    radians, factors = np.meshgrid(np.radians(-angles), 1.0 / scales, indexing="ij")
+    cos, sin = (factors * part(radians) for part in (np.cos, np.sin))
+    result = np.zeros((radians.size, 3, 3))
+    result[:, 0, 0], result[:, 0, 1] = mirror * cos.ravel(), sin.ravel()
+    result[:, 1, 0], result[:, 1, 1] = -mirror * sin.ravel(), cos.ravel()
+    result[:, 2, 2] = 1.0
+    return result
+
+
+def _runner_up(refined: Refined, order: NDArray[np.intp], points: Array, frame: Frame) -> int | None:
+    """The best minimum that is not the winner again: a cell or more away from it on average."""
+    winner = _transform(refined.matrices[order[0]])
+    for index in order[1:]:
+        other = _transform(refined.matrices[index])
+        if displacement(other, winner, points) > max(map(abs, frame.jump)):
+            return int(index)
+    return None
+
+
+def _transform(sampled: Array) -> Transform:
+    """g = a⁻¹ as a Transform."""
+    return from_matrix(sampled).inverse()

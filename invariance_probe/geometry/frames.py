@@ -1,0 +1,77 @@
+"""Where the cells of a map sit in the image: the affine frame of a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ProbeError
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The affine map from the cells of a grid to image coordinates.
+
+    Convention: cell (column u, row v) sits at x = jump_x·u + start_x, y = jump_y·v + start_y;
+    origin at the image centre, unit one image pixel, x right, y down. `jump` and `start` are
+    (x, y) pairs, `size` is (rows, columns) as in a tensor's shape.
+
+    >>> Frame(jump=(32, 32), start=(-111.5, -111.5), size=(7, 7)).centre_offset
+    (-15.5, -15.5)
+    """
+
+    jump: tuple[float, float]
+    start: tuple[float, float]
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or 0 in self.jump:
+            raise ProbeError(f"{self} is no grid; sizes must be >= 1 and jumps other than 0")
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """3x3 matrix taking (column, row, 1) to (x, y, 1)."""
+        (jx, jy), (sx, sy) = self.jump, self.start
+        return np.array([[jx, 0.0, sx], [0.0, jy, sy], [0.0, 0.0, 1.0]])
+
+    @property
+    def inverse_matrix(self) -> NDArray[np.float64]:
+        """3x3 matrix taking (x, y, 1) to (column, row, 1)."""
+        (jx, jy), (sx, sy) = self.jump, self.start
+        return np.array([[1 / jx, 0.0, -sx / jx], [0.0, 1 / jy, -sy / jy], [0.0, 0.0, 1.0]])
+
+    @property
+    def centre_offset(self) -> tuple[float, float]:
+        """(dx, dy) in pixels from the image centre to the centre of the map."""
+        rows, columns = self.size
+        return (
+            self.jump[0] * (columns - 1) / 2 + self.start[0],
+            self.jump[1] * (rows - 1) / 2 + self.start[1],
+        )
+
+    def positions(self) -> NDArray[np.float64]:
+        """Image coordinates (rows·columns, 2) of all cells, row by row."""
+        rows, columns = self.size
+        x = self.jump[0] * np.arange(columns) + self.start[0]
+        y = self.jump[1] * np.arange(rows) + self.start[1]
+        return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1).reshape(-1, 2)
+
+    def pooled(self, factor: int) -> Frame:
+        """The frame after averaging blocks of factor x factor cells (a rest at the end is cut)."""
+        half = (factor - 1) / 2
+        return Frame(
+            jump=(self.jump[0] * factor, self.jump[1] * factor),
+            start=(self.start[0] + half * self.jump[0], self.start[1] + half * self.jump[1]),
+            size=(self.size[0] // factor, self.size[1] // factor),
+        )
+
+
+def image_frame(rows: int, columns: int) -> Frame:
+    """The frame of an image's own pixels: jump 1, centred.
+
+    >>> image_frame(28, 28).start
+    (-13.5, -13.5)
+    """
+    return Frame((1.0, 1.0), (-(columns - 1) / 2, -(rows - 1) / 2), (rows, columns))

@@ -1,0 +1,96 @@
+"""Where the cells of a network's maps sit in the image, measured on the network itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..errors import ProbeError
+from ..geometry import Frame
+from ._capture import run
+from ._edges import Line, Strip, added_cells, like, measure_lines, thin_strip
+from ._gradients import gradient_lines, implied_jump
+from .activations import as_map
+
+_ALIGNED = 1e-6
+_REACH = 64
+
+
+@dataclass(frozen=True)
+class LayerFrame(Frame):
+    """The Frame of a layer's map, with how it was measured.
+
+    `method` is "support" (edges of receptive fields, exact) or "gradient" (centroids of gradient
+    energy, for maps whose cells see the whole image whatever its size; good to a fraction of a
+    cell).
+
+    Convention: as Frame.
+    """
+
+    method: str = "support"
+
+
+def measure_frames(
+    network: nn.Module,
+    layers: str | Sequence[str],
+    canvas: tuple[int, int],
+    channels: int = 3,
+) -> dict[str, LayerFrame]:
+    """The frame of each layer's map for images (N, channels, *canvas), by running the network.
+
+    A cell's place is the middle of its receptive field. Fields are found by marking pixels with
+    NaN and looking which cells see them, on a strip long enough for fields to end inside it, so
+    weights and activations do not matter and results are exact. Global operations (squeeze and
+    excitation, group norm, attention by `scaled_dot_product_attention`) are passed over. Where
+    cells still see everything, centroids of gradients take over (`method` "gradient").
+
+    Convention: as Frame: image coordinates from the image centre, unit one input pixel, x right,
+    y down; jump and start are (x, y); canvas and size are (rows, columns).
+
+    Raises ProbeError for an unknown layer, a layer that gives no map of more than one cell, maps
+    with channels last, cells without regular places, and images the network cannot take.
+
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1))
+    >>> measure_frames(network, ["0"], canvas=(8, 8), channels=1)["0"].centre_offset
+    (-0.5, -0.5)
+    """
+    layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def take(layer: str, output: object) -> None:
+        rows, columns = as_map(layer, output, network).shape[2:]
+        sizes[layer] = (int(rows), int(columns))
+
+    import torch
+
+    images = torch.zeros(1, channels, *canvas).to(like(network))
+    run(network, images, layers, take)
+    lines: dict[str, dict[str, Line]] = {}
+    added: dict[str, dict[str, int]] = {}
+    for axis, side in (("x", 1), ("y", 0)):
+        strip = thin_strip(network, layers, axis, canvas, channels)
+        cells = {layer: sizes[layer][side] for layer in layers}
+        added[axis] = added_cells(strip, cells, canvas[side])
+        lines[axis] = measure_lines(strip, cells, canvas[side], added[axis])
+    frames = {}
+    for layer in layers:
+        method = "support"
+        rows, columns = sizes[layer]
+        if layer in lines["x"] and layer in lines["y"]:
+            x, y = lines["x"][layer], lines["y"][layer]
+        else:
+            method = "gradient"
+            jumps = (
+                implied_jump(canvas[1], columns, added["x"].get(layer)),
+                implied_jump(canvas[0], rows, added["y"].get(layer)),
+            )
+            x, y = gradient_lines(network, layer, canvas, channels, jumps)
+        frames[layer] = LayerFrame(
+            jump=(x.jump, y.jump),
+            start=(x.corner - (canvas[1] - 1) / 2, y.corner - (canvas[0] - 1) / 2),
+            size=(rows, columns),
+            method=method,
+        )
+    return frames

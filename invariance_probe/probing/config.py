@@ -1,0 +1,129 @@
+"""A probe as plain values, from which it can be run again: what the command line and JSON hold."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..data import ImageSet, embedded_digits, image_folder, torchvision_images
+from ..errors import ProbeError
+from ..geometry import parse_transforms
+from ..networks import Network, build_network
+from .options import Options
+from .result import Result
+from .run import Progress, probe
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """Everything a run needs, by name: network, layers, transformations, images, options.
+
+    Attributes
+    ----------
+    network : "mnist_cnn", a torchvision name such as "resnet18", or "package.module:factory".
+    layers : names or glob patterns.
+    transforms : text that `parse_transforms` reads.
+    images : "digits" (the package's own), a torchvision data set name with `data_root`, or the
+        path of a folder of images.
+    number : how many images, drawn with the options' seed; None takes all.
+    checkpoint : a file of weights; None takes the embedded or random ones.
+    arguments : keyword arguments of a factory.
+    canvas : (rows, columns) that the network sees; None takes the network's own.
+    mean, std : normalisation; None takes the network's own.
+    """
+
+    network: str = "mnist_cnn"
+    layers: tuple[str, ...] = ("*",)
+    transforms: str = "rotation:-180:180:15"
+    images: str = "digits"
+    number: int | None = None
+    data_root: str | None = None
+    train: bool = False
+    checkpoint: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    canvas: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    device: str = "cpu"
+    options: Options = field(default_factory=Options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back equal."""
+        values = asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ProbeConfig:
+        """The configuration that `to_dict` wrote; unknown names are refused."""
+        known = {entry.name for entry in fields(cls)}
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ProbeError(f"unknown setting {name!r} in a probe's configuration{hint}")
+        plain = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        plain["options"] = Options.from_dict(dict(plain.get("options", {})))
+        return cls(**plain)
+
+
+def run_config(config: ProbeConfig, progress: Progress | None = None) -> Result:
+    """Build what the configuration names and probe it; the result carries the configuration."""
+    parse_transforms(config.transforms)  # the cheapest check comes first
+    network = build_network(
+        config.network,
+        checkpoint=config.checkpoint,
+        seed=config.options.seed,
+        **dict(config.arguments),
+    )
+    return probe(
+        network,
+        config.layers,
+        config.transforms,
+        load_images(config, network),
+        mean=config.mean,
+        std=config.std,
+        options=config.options,
+        device=config.device,
+        progress=progress,
+        config=config.to_dict(),
+    )
+
+
+def load_images(config: ProbeConfig, network: Network) -> ImageSet:
+    """The images a configuration names, on the canvas the network sees."""
+    canvas = config.canvas or network.canvas
+    if config.images == "digits":
+        images = embedded_digits(canvas=canvas, channels=network.channels)
+    elif Path(config.images).is_dir() or "/" in config.images or config.images.startswith("."):
+        images = image_folder(config.images, canvas, network.channels)
+    elif config.data_root is not None:
+        images = torchvision_images(
+            config.images,
+            config.data_root,
+            train=config.train,
+            canvas=canvas,
+            channels=network.channels,
+        )
+    else:
+        raise ProbeError(
+            f"images {config.images!r}: no such folder; give 'digits', a folder of images, or a "
+            "torchvision data set name together with its --data-root"
+        )
+    return images if config.number is None else images.take(config.number, config.options.seed)
+
+
+def replay(result: Result, progress: Progress | None = None) -> Result:
+    """Run again what a result's configuration names.
+
+    Raises ProbeError for results of networks or images that were passed as Python objects.
+    """
+    config = result.provenance.get("config")
+    if not config:
+        raise ProbeError(
+            "this result was measured on Python objects and has no configuration to replay; "
+            "probe with run_config(ProbeConfig(...)) or the command line"
+        )
+    return run_config(ProbeConfig.from_dict(config), progress)

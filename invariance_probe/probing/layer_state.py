@@ -1,0 +1,177 @@
+"""What a pass accumulates for one layer: moments on the fit half, error sums on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..alignment import Alignment, SpatialMoments, Variance, best_alignment, squared_errors
+from ..errors import ProbeError
+from ..geometry import Frame, Transform, valid_cells, warp
+from .options import RUNGS, Options
+
+_SEARCH_CELLS = 784  # compared cells that the search looks at; a regular sub-grid beyond that
+_SEARCH_SIDE = 56  # larger maps are averaged in blocks before the search
+
+
+class LayerState:
+    """Accumulators of one layer over a run.
+
+    The search runs on at most 56 cells a side (blocks of a larger map are averaged) and on a
+    regular sub-grid of at most 784 compared cells; residuals are always taken on the full map.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frame: Frame,
+        transforms: Sequence[Transform],
+        canvas: tuple[int, int],
+        options: Options,
+    ) -> None:
+        self.name, self.frame, self.transforms, self.options = name, frame, transforms, options
+        try:
+            self.cells = valid_cells(frame, transforms, canvas, erode=options.erode)
+            self.pool = -(-max(frame.size) // _SEARCH_SIDE)
+            self.search_frame = frame.pooled(self.pool) if self.pool > 1 else frame
+            pooled = self.cells
+            if self.pool > 1:
+                pooled = valid_cells(self.search_frame, transforms, canvas, erode=options.erode)
+        except ProbeError as error:
+            raise ProbeError(f"layer {name!r}: {error}") from None
+        self.search_cells = _thinned(pooled, _SEARCH_CELLS)
+        self.pivot: Tensor | None = None
+        self.weights: Tensor | None = None
+        self.channels = 0
+        self.moments: list[SpatialMoments] = []
+        self.alignments: list[Alignment] = []
+        self._variance: Variance | None = None
+        self._scale: Variance | None = None
+        self._parts: list[Tensor] = []
+        self._first: Tensor | None = None
+        self._previous: Tensor | None = None
+
+    def see(self, original: Tensor) -> None:
+        """Fix the pivot from the first image: the same whatever the batch size."""
+        if self.pivot is None:
+            self.channels = original.shape[1]
+            self.pivot = original[0].mean(dim=(1, 2))
+            self._mask = torch.from_numpy(self.cells).to(original)
+
+    def measure_scale(self, original: Tensor) -> None:
+        """First pass of weighting="channel": each channel's variance on the fit half."""
+        self.see(original)
+        if self._scale is None:
+            self._scale = Variance(self._pivot())
+        self._scale.update(original, self._mask)
+
+    def fix_scale(self) -> None:
+        """Weights 1/σ per channel; channels that never vary get 0 and are reported as dead."""
+        if self._scale is not None:
+            variance = torch.from_numpy(self._scale.compute()[1])
+            alive = variance > 1e-12 * variance.max()
+            self.weights = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+
+    def fit(self, which: int, moved: Tensor, original: Tensor) -> None:
+        """Add maps of the fit half under transformation number `which`."""
+        self.see(original)
+        if not self.moments:
+            reach = 1 if self.options.map_interpolation == "bilinear" else 3
+            self.moments = [
+                SpatialMoments(
+                    self.search_frame, self.search_cells, reach=reach, pivot=self.pivot,
+                    weights=self.weights,
+                )
+                for _ in self.transforms
+            ]  # fmt: skip
+        if self.pool > 1:
+            moved, original = (F.avg_pool2d(maps, self.pool) for maps in (moved, original))
+        self.moments[which].update(moved, original)
+
+    def search(self, which: int) -> None:
+        """Find the best alignment for transformation number `which` and free its moments."""
+        self.alignments.append(
+            best_alignment(
+                self.moments[which], self.transforms[which], family=self.options.family,
+                interpolation=self.options.map_interpolation,
+            )
+        )  # fmt: skip
+        self.moments[which] = SpatialMoments(self.search_frame, self.search_cells)
+
+    def start_batch(self, original: Tensor) -> None:
+        """Begin a batch of the evaluation half: variance, and the ceiling's errors."""
+        self.see(original)
+        if self._variance is None:
+            self._variance = Variance(self._pivot(), self.weights)
+            self._first = original[:1].clone()
+        self._variance.update(original, self._mask)
+        rungs, transforms = len(RUNGS), len(self.transforms)
+        sums = torch.zeros(transforms, rungs, len(original), dtype=torch.float64)
+        self._parts.append(sums)
+        # Another image: the one before, in the run's order, whatever the batches; the first
+        # image's partner is the last one, which is known only at the end.
+        before = original[:-1]
+        if self._previous is not None:
+            before = torch.cat([self._previous, before])
+        own = original[len(original) - len(before) :]
+        if len(own):
+            errors = squared_errors(before, own, self._mask, self.weights).cpu()
+            sums[:, RUNGS.index("other_image"), len(original) - len(own) :] = errors
+        self._previous = original[-1:].clone()
+
+    def evaluate(self, which: int, moved: Tensor, realigned: Tensor, original: Tensor) -> None:
+        """Errors of every rung under transformation number `which`, for the batch begun."""
+        h, mode = self.transforms[which], self.options.map_interpolation
+
+        def on_map(maps: Tensor, g: Transform, antialias: bool = False) -> Tensor:
+            # Maps are sampled, not smoothed: what a spatial transformer does.
+            return warp(
+                maps, g, frame=self.frame, interpolation=mode, beyond="nearest", antialias=antialias
+            )
+
+        there = on_map(original, h, antialias=True)  # stands for the image transformation
+        aligned = {
+            "unaligned": moved,
+            "inverse": on_map(moved, h.inverse()),
+            "best": on_map(moved, self.alignments[which].transform),
+            "input_aligned": realigned,
+            "resampling_floor": on_map(there, h.inverse()),
+        }
+        for rung, maps in aligned.items():
+            errors = squared_errors(maps, original, self._mask, self.weights)
+            self._parts[-1][which, RUNGS.index(rung)] = errors.cpu()
+
+    def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Errors (transforms, rungs, images), variance (images), channel variances (C)."""
+        errors = torch.cat(self._parts, dim=-1)
+        if self._variance is None or self._first is None or self._previous is None:
+            raise ProbeError("no evaluation images were seen; give more images")
+        wrapped = squared_errors(self._previous, self._first, self._mask, self.weights)
+        errors[:, RUNGS.index("other_image"), 0] = wrapped.cpu()
+        variance, channels = self._variance.compute()
+        return errors.numpy(), variance, channels
+
+    def _pivot(self) -> Tensor:
+        if self.pivot is None:
+            raise ProbeError(f"layer {self.name!r} has seen no image yet")
+        return self.pivot
+
+
+def _thinned(cells: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:
+    """A regular sub-grid of the cells with at most `limit` of them."""
+    step = 1
+    while True:
+        kept = np.zeros_like(cells)
+        kept[step // 2 :: step, step // 2 :: step] = cells[step // 2 :: step, step // 2 :: step]
+        if 0 < kept.sum() <= limit:
+            return kept
+        if not kept.any():  # a thin region between the sub-grid's lines
+            flat = np.flatnonzero(cells)
+            kept.flat[flat[:: -(-len(flat) // limit)]] = True
+            return kept
+        step += 1

@@ -1,0 +1,149 @@
+"""Where numbers come from: configuration, versions, hashes, device, and what to be wary of."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import __version__
+from ..data import ImageSet
+from ..geometry import Transform
+from ..networks import Network, nearest_aligned_size
+from .inputs import Inputs
+from .layer_state import LayerState
+from .options import Options
+
+_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas")
+
+
+def describe_run(
+    network: nn.Module | Network,
+    images: ImageSet,
+    inputs: Inputs,
+    states: Sequence[LayerState],
+    moves: Sequence[Transform],
+    options: Options,
+    device: torch.device,
+    halves: tuple[int, int],
+    config: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Plain values for JSON that say what was measured on what, and how.
+
+    `config` is the description from which the run can be replayed, if there is one.
+    """
+    module = network.module if isinstance(network, Network) else network
+    return {
+        "software": {"name": "invariance_probe", "version": __version__},
+        "config": config,
+        "network": {
+            "name": network.name if isinstance(network, Network) else type(module).__name__,
+            "description": network.description if isinstance(network, Network) else "",
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "state_sha256": state_sha256(module),
+            "checkpoint_sha256": getattr(network, "checkpoint_sha256", None),
+        },
+        "images": {
+            "description": images.description,
+            "number": len(images),
+            "fit": halves[0],
+            "evaluation": halves[1],
+            "canvas": list(images.canvas),
+            "source": list(images.source_size),
+            "beyond_source": inputs.beyond,
+            "fill": inputs.fill if inputs.beyond == "fill" else None,
+            "mean": inputs.mean.flatten().tolist(),
+            "std": inputs.std.flatten().tolist(),
+            "sha256": images.sha256,
+            "notes": list(images.notes),
+        },
+        "transforms": [move.text for move in moves],
+        "options": options.to_dict(),
+        "conventions": {
+            "align_corners": False,
+            "angles": "degrees, counter-clockwise on the screen",
+            "image_antialias": True,
+            "map_antialias": False,
+            "beyond_map": "nearest cell",
+            "frames": {state.name: getattr(state.frame, "method", "given") for state in states},
+        },
+        "numerics": {
+            "device": str(device),
+            "device_name": _device_name(device),
+            "dtype": str(inputs.dtype).removeprefix("torch."),
+            "sums": "float64",
+            "tf32": False,
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "threads": torch.get_num_threads(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "platform": f"{sys.platform} {platform.machine()}",
+            **{name: _version(name) for name in _PACKAGES},
+        },
+        "warnings": _warnings(module, images, states, moves, halves[1]),
+    }
+
+
+def state_sha256(module: nn.Module) -> str:
+    """Hash of all parameters and buffers, by name and value."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        if isinstance(value, torch.Tensor):
+            flat = value.detach().cpu().contiguous()
+            digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
+            digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _warnings(
+    module: nn.Module,
+    images: ImageSet,
+    states: Sequence[LayerState],
+    moves: Sequence[Transform],
+    evaluated: int,
+) -> list[str]:
+    found = [f"images: {note}" for note in images.notes]
+    turned = any(move.kind not in ("identity", "translation") for move in moves)
+    for state in states:
+        dx, dy = state.frame.centre_offset
+        if turned and max(abs(dx), abs(dy)) > 1e-3:
+            size = nearest_aligned_size(module, state.name, images.canvas, images.channels)
+            remedy = f"; input {size[0]}x{size[1]} removes it" if size else ""
+            found.append(
+                f"grid of {state.name}: the map's centre lies ({dx:g}, {dy:g}) px off the image's "
+                "centre; the measured frame corrects for that, but cells no longer fall on cells "
+                f"at 90° and border cells have no counterpart{remedy}"
+            )
+        if getattr(state.frame, "method", "support") != "support":
+            found.append(
+                f"frame of {state.name}: estimated from gradients, good to a fraction of a cell"
+            )
+        share = float(state.cells.mean())
+        if share < 0.25:
+            found.append(
+                f"cells of {state.name}: only {int(state.cells.sum())} of {state.cells.size} stay "
+                "inside the image under all transformations"
+            )
+    if evaluated < 30:
+        found.append(f"sample: {evaluated} evaluation images; intervals are rough below about 30")
+    return found
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

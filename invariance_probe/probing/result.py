@@ -1,0 +1,135 @@
+"""The outcome of a probe as a value: tidy tables, sums per image, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .storage import read_folder, write_folder
+
+TABLES = ("residuals", "summary", "alignments", "landscape", "layers")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Residuals per layer, transformation and rung, with all that is needed to check them.
+
+    Attributes
+    ----------
+    residuals : one row per layer, transform and rung: `residual`, interval `low`, `high`, number
+        of evaluation `images`; `kind` and `parameter` describe the transform (degrees, factors).
+    summary : one row per layer and transform: `floor`, `inverse`, `best`, `ceiling` and
+        `recovered` = (ceiling − inverse)/(ceiling − floor) with its interval.
+    alignments : one row per layer and transform: the transform found by the search, in-sample
+        residuals, distance from h⁻¹ in pixels, runner-up, coverage, status.
+    landscape : in-sample residual against the aligning angle and scale.
+    layers : one row per layer: channels, map size, frame, compared cells, dead channels.
+    errors : sums of squared errors, (layers, transforms, rungs, evaluation images).
+    variance : sums of squared deviations of the originals, (layers, evaluation images).
+    axes : names along the axes of `errors`: layer, transform, rung, image.
+    provenance : configuration, versions, hashes, device, and warnings.
+    """
+
+    residuals: pd.DataFrame
+    summary: pd.DataFrame
+    alignments: pd.DataFrame
+    landscape: pd.DataFrame
+    layers: pd.DataFrame
+    errors: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    axes: Mapping[str, tuple[str, ...]]
+    provenance: Mapping[str, Any]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the numbers must know: grid offsets, borders, dead channels."""
+        return tuple(self.provenance.get("warnings", ()))
+
+    def per_image(self) -> pd.DataFrame:
+        """One row per layer, transform, rung and evaluation image: its squared error and variance.
+
+        Sums over images of `squared_error` over sums of `variance` are the residuals.
+        """
+        index = pd.MultiIndex.from_product(
+            [self.axes[name] for name in ("layer", "transform", "rung", "image")],
+            names=["layer", "transform", "rung", "image"],
+        )
+        shape = self.errors.shape
+        variance = np.broadcast_to(self.variance[:, None, None, :], shape)
+        return pd.DataFrame(
+            {"squared_error": self.errors.ravel(), "variance": variance.ravel()}, index=index
+        ).reset_index()
+
+    def ladder(self, transform: str | None = None) -> pd.DataFrame:
+        """Residuals as a table layers x rungs, of one transform or averaged over all but none.
+
+        Averages leave out the identity, where every rung but the ceiling is 0.
+        """
+        rows = self.residuals
+        if transform is not None:
+            rows = rows[rows["transform"] == transform]
+        else:
+            rows = rows[~rows["identity"]]
+        table = rows.pivot_table(
+            index="layer", columns="rung", values="residual", sort=False, aggfunc="mean"
+        )
+        order = list(self.axes["layer"])
+        return table.reindex(index=order, columns=list(self.axes["rung"]))
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write tables (CSV), sums per image (NPZ) and provenance (JSON) to a folder.
+
+        The folder appears whole or not at all. Raises ProbeError when it already holds something
+        and `overwrite` is off, or when the disk is full.
+        """
+        tables = {name: getattr(self, name) for name in TABLES}
+        arrays = {"errors": self.errors, "variance": self.variance}
+        arrays |= {f"axis_{name}": np.array(values) for name, values in self.axes.items()}
+        return write_folder(
+            Path(folder), tables, arrays, dict(self.provenance), overwrite=overwrite
+        )
+
+    def equals(self, other: Result) -> bool:
+        """Whether both hold the same numbers and provenance, bit for bit."""
+        same_tables = all(getattr(self, name).equals(getattr(other, name)) for name in TABLES)
+        return (
+            same_tables
+            and np.array_equal(self.errors, other.errors, equal_nan=True)
+            and np.array_equal(self.variance, other.variance, equal_nan=True)
+            and dict(self.axes) == dict(other.axes)
+            and dict(self.provenance) == dict(other.provenance)
+        )
+
+    def __repr__(self) -> str:
+        layers, transforms, _, images = self.errors.shape
+        return f"Result({layers} layers x {transforms} transforms, {images} evaluation images)"
+
+    def _repr_html_(self) -> str:
+        to_html: Callable[..., str] = self.ladder().round(3).to_html
+        return to_html()
+
+
+def load_result(folder: str | Path) -> Result:
+    """Read a result that `Result.save` wrote; equal to the original.
+
+    Raises ProbeError when the folder holds no result or a part of it is missing or damaged.
+    """
+    tables, arrays, provenance = read_folder(Path(folder), TABLES, ("errors", "variance"))
+    axes = {
+        name.removeprefix("axis_"): tuple(values.tolist())
+        for name, values in arrays.items()
+        if name.startswith("axis_")
+    }
+    return Result(
+        **tables,
+        errors=arrays["errors"],
+        variance=arrays["variance"],
+        axes=axes,
+        provenance=provenance,
+    )

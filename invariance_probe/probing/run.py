@@ -1,0 +1,225 @@
+"""The probe: one streaming pass over the images, from network and transformations to a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data import ImageSet, array_images
+from ..errors import ProbeError
+from ..geometry import Transform, parse_transforms
+from ..networks import Activations, Network, check_finite, measure_frames, select_layers
+from .assemble import assemble
+from .inputs import Inputs
+from .layer_state import LayerState
+from .options import Options
+from .provenance import describe_run
+from .result import Result
+
+Progress = Callable[[int, int, str], None]
+"""Called with forward passes done, forward passes in all, and what is being done."""
+
+
+def probe(
+    network: nn.Module | Network,
+    layers: str | Sequence[str],
+    transforms: str | Transform | Iterable[Transform],
+    images: ImageSet | Tensor | np.ndarray[Any, Any],
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    options: Options | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+    config: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Result:
+    """Measure, per layer and transformation, what remains after the best spatial alignment.
+
+    Images are split once into a fit half, on whose feature maps the best alignment is searched,
+    and an evaluation half, on which every reported residual is taken. Each image passes the
+    network once per transformation (evaluation images once more, for the aligned input).
+
+    `layers` are names or glob patterns; `transforms` are values or their text form; `images` are
+    an `ImageSet`, or an array (N, C, H, W) with values in [0, 1]. `mean` and `std` normalise after
+    warping; by default they are the network's own. `changes` set single fields of `options`,
+    for example ``seed=1``. `progress` is called as (done, total, text).
+
+    Convention: transformations act on image coordinates (origin at the centre, pixels, y down,
+    degrees counter-clockwise); maps are warped in the frame measured on the network.
+
+    Raises ProbeError for unknown layers, layers without spatial output, too few images, empty
+    valid regions, and activations that are not finite. Source of the measured claim: Finnveden,
+    Jansson and Lindeberg, arXiv 2004.11678; definitions in docs/measures.md.
+    """
+    chosen = Options.from_dict({**(options or Options()).to_dict(), **changes})
+    module = network.module if isinstance(network, Network) else network
+    if isinstance(network, Network):
+        mean, std = mean or network.mean, std or network.std
+    image_set = images if isinstance(images, ImageSet) else array_images(images)
+    moves = _transforms(transforms)
+    fit, evaluation = split(len(image_set), chosen.seed)
+    place = torch.device(device)
+    module = module.to(place)
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    inputs = Inputs(image_set, mean, std, chosen.image_interpolation, place, dtype)
+    with _measuring(module):
+        example = inputs.normalise(inputs.original(inputs.load(fit[:1])))
+        _check_channels(module, example)
+        names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
+        frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
+        states = [LayerState(n, frames[n], moves, image_set.canvas, chosen) for n in names]
+        counter = _Counter(progress, len(fit) + len(evaluation), len(moves), len(evaluation))
+        with Activations(module, names) as activations, torch.inference_mode():
+            look = _Looker(activations, inputs, image_set.names, counter)
+            if chosen.weighting == "channel":
+                _measure_scales(look, states, fit, chosen.batch_size)
+            _fit(look, states, moves, fit, chosen.batch_size)
+            for which, move in enumerate(moves):
+                counter.say(f"search {move}")
+                for state in states:
+                    state.search(which)
+            _evaluate(look, states, moves, evaluation, chosen.batch_size)
+    provenance = describe_run(
+        network, image_set, inputs, states, moves, chosen, place, (len(fit), len(evaluation)), config
+    )
+    return assemble(states, moves, [image_set.names[i] for i in evaluation], chosen, provenance)
+
+
+def split(number: int, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of the fit half and of the evaluation half, drawn once from the seed.
+
+    Raises ProbeError for fewer than 4 images: 2 to compare with another one, 2 to fit.
+    """
+    if number < 4:
+        raise ProbeError(
+            f"{number} image{'s' * (number != 1)} cannot be split into a fit half and an "
+            "evaluation half of at least 2 each; give 4 or more"
+        )
+    order = np.random.default_rng(seed).permutation(number).tolist()
+    return sorted(order[: number // 2]), sorted(order[number // 2 :])
+
+
+class _Counter:
+    """Counts single-image forward passes and tells the caller."""
+
+    def __init__(self, progress: Progress | None, images: int, moves: int, evaluated: int) -> None:
+        self.progress, self.done = progress, 0
+        self.total = images * (1 + moves) + evaluated * moves  # identities take fewer
+
+    def add(self, number: int, text: str) -> None:
+        self.done += number
+        if self.progress is not None:
+            self.progress(self.done, max(self.total, self.done), text)
+
+    def say(self, text: str) -> None:
+        self.add(0, text)
+
+
+class _Looker:
+    """Shows images to the network and checks what comes out."""
+
+    def __init__(
+        self, activations: Activations, inputs: Inputs, names: Sequence[str], counter: _Counter
+    ) -> None:
+        self.activations, self.inputs, self.names, self.counter = activations, inputs, names, counter
+
+    def __call__(self, canvas: Tensor, indices: Sequence[int], text: str) -> dict[str, Tensor]:
+        features = self.activations(self.inputs.normalise(canvas))
+        check_finite(features, [self.names[i] for i in indices])
+        self.counter.add(len(indices), text)
+        return features
+
+
+def _batches(indices: list[int], size: int) -> Iterator[list[int]]:
+    for first in range(0, len(indices), size):
+        yield indices[first : first + size]
+
+
+def _measure_scales(look: _Looker, states: list[LayerState], fit: list[int], size: int) -> None:
+    for batch in _batches(fit, size):
+        canvas = look.inputs.original(look.inputs.load(batch))
+        features = look(canvas, batch, "channel scales")
+        for state in states:
+            state.measure_scale(features[state.name])
+    for state in states:
+        state.fix_scale()
+
+
+def _fit(
+    look: _Looker, states: list[LayerState], moves: Sequence[Transform], fit: list[int], size: int
+) -> None:
+    for batch in _batches(fit, size):
+        source = look.inputs.load(batch)
+        originals = look(look.inputs.original(source), batch, "fit: original")
+        for which, move in enumerate(moves):
+            moved = originals
+            if not move.is_identity:
+                moved = look(look.inputs.transformed(source, move), batch, f"fit: {move}")
+            for state in states:
+                state.fit(which, moved[state.name], originals[state.name])
+
+
+def _evaluate(
+    look: _Looker, states: list[LayerState], moves: Sequence[Transform], chosen: list[int], size: int
+) -> None:
+    for batch in _batches(chosen, size):
+        source = look.inputs.load(batch)
+        originals = look(look.inputs.original(source), batch, "evaluate: original")
+        for state in states:
+            state.start_batch(originals[state.name])
+        for which, move in enumerate(moves):
+            if move.is_identity:  # exactly 0, whatever the backend's rounding
+                for state in states:
+                    same = originals[state.name]
+                    state.evaluate(which, same, same, same)
+                continue
+            canvas = look.inputs.transformed(source, move)
+            moved = look(canvas, batch, f"evaluate: {move}")
+            realigned = look(look.inputs.undone(canvas, move), batch, f"evaluate: {move} undone")
+            for state in states:
+                name = state.name
+                state.evaluate(which, moved[name], realigned[name], originals[name])
+
+
+def _transforms(given: str | Transform | Iterable[Transform]) -> tuple[Transform, ...]:
+    if isinstance(given, str):
+        moves: tuple[Transform, ...] = parse_transforms(given)
+    elif isinstance(given, Transform):
+        moves = (given,)
+    else:
+        moves = tuple(given)
+    if not moves or not all(isinstance(move, Transform) for move in moves):
+        raise ProbeError(
+            "no transformations to probe; give for example rotations(-180, 180, step=15)"
+        )
+    return tuple(dict.fromkeys(moves))
+
+
+def _check_channels(module: nn.Module, example: Tensor) -> None:
+    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None and first.in_channels != example.shape[1]:
+        raise ProbeError(
+            f"the network takes {first.in_channels} channels, the images have {example.shape[1]}; "
+            f"load them with channels={first.in_channels}"
+        )
+
+
+@contextmanager
+def _measuring(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and full float32 precision, restored afterwards."""
+    training = {name: part.training for name, part in module.named_modules()}
+    tf32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    module.eval()
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        for name, part in module.named_modules():
+            part.training = training.get(name, part.training)

@@ -1,0 +1,214 @@
+"""The package as a whole: public surface, cheap imports, order of the rooms, house rules."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import invariance_probe
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "invariance_probe"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ROOMS = ("geometry", "networks", "data", "alignment", "probing", "training", "reporting", "cli")
+LEAVES = ("_version", "errors")
+ALLOWED = {room: set(ROOMS[: index + 1]) for index, room in enumerate(ROOMS)}
+ALLOWED["alignment"] = {"geometry", "alignment"}
+
+PUBLIC = {
+    "Frame",
+    "ProbeError",
+    "Result",
+    "Transform",
+    "__version__",
+    "affine",
+    "array_images",
+    "build_network",
+    "embedded_digits",
+    "identity",
+    "image_folder",
+    "load_result",
+    "parse_transforms",
+    "probe",
+    "reflection",
+    "rotation",
+    "rotations",
+    "scaling",
+    "scalings",
+    "shear",
+    "torchvision_images",
+    "translation",
+}
+
+each_module = pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE))
+)
+
+
+def run_python(code: str) -> str:
+    """Standard output of a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- public surface ----------------------------------------------------------------------------
+
+
+def test_the_public_surface_is_frozen() -> None:
+    assert set(invariance_probe.__all__) == PUBLIC
+    assert len(invariance_probe.__all__) == len(PUBLIC)
+    assert set(dir(invariance_probe)) >= PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(invariance_probe, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'rotate'"):
+        invariance_probe.rotate  # noqa: B018
+
+
+def test_type_checkers_see_the_names_that_are_loaded_on_use() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    guard = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(guard)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == invariance_probe._HOMES
+
+
+@each_module
+def test_every_module_imports(path: Path) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    importlib.import_module(".".join(parts).removesuffix(".__init__"))
+
+
+# --- cheap imports -----------------------------------------------------------------------------
+
+HEAVY = "[m for m in ('torch', 'torchvision', 'pandas', 'matplotlib', 'scipy') if m in sys.modules]"
+
+
+def test_importing_the_package_leaves_the_heavy_libraries_alone() -> None:
+    assert run_python(f"import sys, invariance_probe; print({HEAVY})") == "[]\n"
+
+
+def test_help_leaves_the_heavy_libraries_alone() -> None:
+    code = f"""
+import sys
+sys.argv = ["invariance-probe", "--help"]
+from invariance_probe.cli import main
+try:
+    status = main()
+except SystemExit as stop:
+    status = stop.code
+print("status", status or 0, {HEAVY})
+"""
+    out = run_python(code)
+    assert "demo" in out
+    assert out.splitlines()[-1] == "status 0 []"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "invariance_probe", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in ("demo", "probe", "layers", "plot"))
+
+
+# --- one version -------------------------------------------------------------------------------
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = invariance_probe.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^version: (.+)$", citation) == [version]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{version}]" in changelog
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'dynamic = ["version"]' in project
+    assert 'path = "invariance_probe/_version.py"' in project
+
+
+# --- order of the rooms ------------------------------------------------------------------------
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, top-level name below invariance_probe) of every import of the package's own."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            full = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            full = [f"{source}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in full:
+            first, *rest = name.split(".")
+            if first == "invariance_probe" and rest:
+                yield node.lineno, rest[0]
+
+
+def test_every_file_belongs_to_a_room() -> None:
+    tops = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
+    assert tops <= {*ROOMS, *LEAVES, "__init__", "__main__"}
+
+
+@each_module
+def test_imports_go_one_way(path: Path) -> None:
+    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if here in ("__init__", "__main__"):
+        return
+    allowed = {*ALLOWED.get(here, set()), *LEAVES, "__version__"}
+    wrong = [f"line {line}: {name}" for line, name in imported(path) if name not in allowed]
+    assert not wrong, f"{here} must not import {wrong}"
+
+
+# --- house rules -------------------------------------------------------------------------------
+
+
+@each_module
+def test_every_module_starts_with_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@each_module
+def test_every_module_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@each_module
+def test_the_library_is_silent(path: Path) -> None:
+    talks = path.relative_to(PACKAGE).parts[0].removesuffix(".py") == "cli"
+    wrong = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assert):
+            wrong.append(f"line {node.lineno}: assert")
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called.endswith("plt.show") or (called == "print" and not talks):
+                wrong.append(f"line {node.lineno}: {called}")
+    assert not wrong

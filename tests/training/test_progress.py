@@ -1,0 +1,41 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from invariance_probe import ProbeError
+from invariance_probe.training.progress import save_tensors, write_atomically
+
+
+def test_tensors_and_views_come_back(tmp_path: Path) -> None:
+    base = torch.arange(6.0).reshape(2, 3)
+    save_tensors(tmp_path / "sub" / "a.safetensors", {"x": base, "t": base.T}, {"k": "v"})
+    back = load_file(tmp_path / "sub" / "a.safetensors")
+    assert torch.equal(back["x"], base)
+    assert torch.equal(back["t"], base.T)
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ProbeError, match=r"cannot write '.*a' \(No space left on device\); give"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ProbeError, match="cannot write"):
+        write_atomically(tmp_path / "file" / "a", b"x")
