@@ -1,117 +1,93 @@
-"""The squared error of every candidate warp, and its derivatives, as a quadratic in the moments."""
+"""The squared error of every candidate warp, and its derivatives, as a quadratic in the moments.
+
+Between four neighbouring cells a sampler's weights are polynomials of the two fractions of a cell
+by which a sample lies beyond the first, so the part of the error that is quadratic in the map is
+one too. Its coefficients are tabulated once per block of cells; a sample then costs one look-up.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import ProbeError
 from .moments import SpatialMoments
 
-_CUBIC = -0.75
-_CHUNK = 400_000  # sample points in flight: bounds memory, and stays in cache
+_CUBIC = -0.75  # as the samplers of geometry
+_CHUNK = 32_768  # sample points in flight: their coefficients stay in cache
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """Taps of an interpolating sampler at P points: flat cells (P, K), weights and slopes (P, K).
-
-    Convention: slopes are derivatives with respect to the sample's column and row; beyond the
-    outermost cell centres the position is clamped, so the nearest cell repeats and slopes are 0.
-    """
-
-    cells: Tensor
-    weights: Tensor
-    slope_x: Tensor
-    slope_y: Tensor
-
-
-def sampling(
-    x: Tensor, y: Tensor, size: tuple[int, int], interpolation: str, *, slopes: bool = True
-) -> Sampling:
-    """Taps of samples at columns `x` and rows `y` (P) of a map of `size` (rows, columns)."""
-    rows, columns = size
-    cx, wx, dx = _axis(x, columns, interpolation)
-    cy, wy, dy = _axis(y, rows, interpolation)
-
-    def plane(down: Tensor, across: Tensor) -> Tensor:
-        return (down[:, :, None] * across[:, None, :]).flatten(1)
-
-    cells = (cy[:, :, None] * columns + cx[:, None, :]).flatten(1)
-    weights = plane(wy, wx)
-    if not slopes:
-        return Sampling(cells, weights, weights[:0], weights[:0])
-    return Sampling(cells, weights, plane(wy, dx), plane(dy, wx))
-
-
-def _axis(position: Tensor, number: int, interpolation: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Taps (P, K) along one axis: cells, weights, derivatives of the weights."""
-    if number == 1:
-        zero = torch.zeros_like(position)[:, None]
-        return zero.long(), zero + 1, zero
-    inside = (position > 0) & (position < number - 1)
-    clamped = position.clamp(0, number - 1)
-    first = clamped.floor().clamp(max=number - 2)
-    f = (clamped - first)[:, None]
-    cells = first.long()[:, None]
-    if interpolation == "bilinear":
-        cells = torch.cat([cells, cells + 1], 1)
-        weights = torch.cat([1 - f, f], 1)
-        slopes = torch.cat([-torch.ones_like(f), torch.ones_like(f)], 1)
-    else:
-        cells = (cells + torch.arange(-1, 3, device=cells.device)).clamp(0, number - 1)
-        a = _CUBIC
-        outer, inner = torch.cat([1 + f, 2 - f], 1), torch.cat([f, 1 - f], 1)
-        far = a * (((outer - 5) * outer + 8) * outer - 4)
-        near = ((a + 2) * inner - (a + 3)) * inner * inner + 1
-        far_slope = a * ((3 * outer - 10) * outer + 8)
-        near_slope = (3 * (a + 2) * inner - 2 * (a + 3)) * inner
-        weights = torch.cat([far[:, :1], near, far[:, 1:]], 1)
-        slopes = torch.cat(
-            [far_slope[:, :1], near_slope[:, :1], -near_slope[:, 1:], -far_slope[:, 1:]], 1
-        )
-    return cells, weights, slopes * inside[:, None]
+# Weights of the taps of a block along one axis: a row a tap, a column a power of the fraction.
+_WEIGHTS = {
+    "bilinear": ((1.0, -1.0), (0.0, 1.0)),
+    "bicubic": (
+        (0.0, _CUBIC, -2 * _CUBIC, _CUBIC),
+        (1.0, 0.0, -(_CUBIC + 3), _CUBIC + 2),
+        (0.0, -_CUBIC, 2 * _CUBIC + 3, -(_CUBIC + 2)),
+        (0.0, 0.0, _CUBIC, -_CUBIC),
+    ),
+}
 
 
 class ErrorSurface:
     """Squared error of sampling maps, evaluated from moments alone.
 
-    `every` keeps each n-th compared cell only: a cheaper surface for coarse searches.
+    `every` keeps each n-th compared cell only: a cheaper surface for coarse searches. Samples
+    beyond the outermost cells read the nearest cell, as `geometry.warp` does with "nearest".
 
     Convention: a candidate is a 3x3 matrix from cells (column, row, 1) of the original's grid to
     cells of the transformed image's map, as `geometry.source_matrix` gives it for T_g.
+
+    Raises ProbeError for moments without images, and for a sampler wider than their reach.
     """
 
     def __init__(
         self, moments: SpatialMoments, interpolation: str = "bilinear", *, every: int = 1
     ) -> None:
+        if interpolation not in _WEIGHTS:
+            raise ProbeError(f"unknown interpolation {interpolation!r}; use 'bilinear' or 'bicubic'")
+        if not moments.images:
+            raise ProbeError("the moments hold no images yet; update them before a search")
+        self._taps = len(_WEIGHTS[interpolation])
+        if moments.reach < self._taps - 1:
+            raise ProbeError(
+                f"{interpolation} sampling needs moments of reach {self._taps - 1}, "
+                f"not {moments.reach}; build them with SpatialMoments(..., reach={self._taps - 1})"
+            )
         self.size = moments.frame.size
         self.interpolation = interpolation
         self._reach = moments.reach
         chosen = np.flatnonzero(moments.cells.ravel())[::every]
         rows, columns = np.divmod(chosen, self.size[1])
         points = np.stack([columns, rows, np.ones(len(chosen))], 1)
-        self.points = torch.from_numpy(points).double().to(moments.cross.device)
+        self.points = torch.from_numpy(points).to(moments.cross)
         self.target = float(moments.target[::every].sum())
-        self._cross = moments.cross[::every].flatten()
-        self._auto = moments.auto
-        self._blocks = self._tabulate() if interpolation == "bilinear" else None
+        self._weights = torch.tensor(_WEIGHTS[interpolation], dtype=torch.float64).to(self.points)
+        self._slopes = self._weights[:, 1:] * torch.arange(1, self._taps).to(self.points)
+        # Cells repeat beyond the edges, so that every sample has all its taps.
+        cross = moments.cross[::every].reshape(-1, 1, *self.size)
+        self._cross = F.pad(cross, (self._taps // 2,) * 4, mode="replicate")
+        self._blocks = self._pairs(moments.auto)
+        w = self._weights
+        self._square = self._table((w, w), (w, w))
 
     def error(self, matrices: NDArray[np.float64] | Tensor) -> Tensor:
         """Sum of squared errors (K) of candidates (K, 3, 3), in float64."""
-        candidates = torch.as_tensor(np.asarray(matrices)).to(self.points)
-        step = max(1, _CHUNK // len(self.points))
-        parts = []
-        for first in range(0, len(candidates), step):
-            part = candidates[first : first + step]
-            taps, gram, pull = self._look_up(part, slopes=False)
-            outer = (taps.weights[:, :, None] * taps.weights[:, None, :]).flatten(1)
-            value = (outer * gram.flatten(1)).sum(1) - 2 * (taps.weights * pull).sum(1)
-            parts.append(value.reshape(len(part), -1).sum(1))
-        return torch.cat(parts) + self.target
+        candidates = torch.as_tensor(matrices).to(self.points)
+        total = self.points.new_full((len(candidates),), self.target)
+        # Cell by cell, so that all candidates read the same row of K_AB while it is in cache.
+        step = max(1, _CHUNK // max(1, len(candidates)))
+        for first in range(0, len(self.points), step):
+            cells = slice(first, first + step)
+            block, x, y = self._locate(candidates, cells)
+            square = _polynomial(_look_up(self._square, block), x, y)
+            pull = self._pull(cells, block, self._powers(x), self._powers(y))
+            total += square.sub_(pull, alpha=2).sum(0)
+        return total
 
     def derivatives(self, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Errors (K), gradients (K, V, 2) and Gauss-Newton curvatures (K, V, 2, 2) per sample.
@@ -119,56 +95,113 @@ class ErrorSurface:
         Gradient and curvature are with respect to every sample's column and row; the chain rule
         to the parameters of a family is the caller's.
         """
-        taps, gram, pull = self._look_up(matrices)
-        pushed = (gram @ taps.weights[:, :, None])[:, :, 0]
-        error = (taps.weights * (pushed - 2 * pull)).sum(1)
-        slopes = torch.stack([taps.slope_x, taps.slope_y], 1)  # (P, 2, K)
-        gradient = 2 * (slopes @ (pushed - pull)[:, :, None])[:, :, 0]
-        curvature = 2 * slopes @ gram @ slopes.transpose(1, 2)
-        shape = (len(matrices), len(self.points))
+        everywhere = slice(None)
+        block, x, y = self._locate(matrices, everywhere)
+        wx, wy = self._powers(x), self._powers(y)
+        dx, dy = self._powers(x, slopes=True), self._powers(y, slopes=True)
+        square = _look_up(self._square, block)
+        powers = torch.arange(1, len(square), device=x.device, dtype=x.dtype)[:, None, None]
+        values = _polynomial(square, x, y) - 2 * self._pull(everywhere, block, wx, wy)
+        across = _polynomial(square[:, 1:] * powers, x, y)
+        down = _polynomial(square[1:] * powers[:, None], x, y)
+        gradient = [
+            across - 2 * self._pull(everywhere, block, dx, wy),
+            down - 2 * self._pull(everywhere, block, wx, dy),
+        ]
+        xx, xy, yy = (_polynomial(_look_up(table, block), x, y) for table in self._curvatures)
+        curvature = torch.stack([xx, xy, xy, yy], -1).mul_(2).unflatten(-1, (2, 2))
         return (
-            error.reshape(shape).sum(1) + self.target,
-            gradient.reshape(*shape, 2),
-            curvature.reshape(*shape, 2, 2),
+            values.sum(0) + self.target,
+            torch.stack(gradient, -1).transpose(0, 1),
+            curvature.transpose(0, 1),
         )
 
-    def _look_up(
-        self, candidates: Tensor, *, slopes: bool = True
-    ) -> tuple[Sampling, Tensor, Tensor]:
-        """Taps of all samples, K_AA between them (P, K, K) and K_AB of them (P, K)."""
+    def _locate(self, candidates: Tensor, cells: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Block and fractions of a cell, each (V, K), of the samples of some compared cells."""
         rows, columns = self.size
-        positions = torch.einsum("kij,vj->kvi", candidates[:, :2], self.points).reshape(-1, 2)
-        x, y = positions.unbind(1)
-        taps = sampling(x, y, self.size, self.interpolation, slopes=slopes)
-        number = taps.cells.shape[1]
-        v = torch.arange(len(self.points), device=taps.cells.device).repeat(len(candidates))
-        pull = self._cross.take(v[:, None] * (rows * columns) + taps.cells)
-        if self._blocks is not None:  # the first tap is the corner of the block
-            gram = self._blocks.index_select(0, taps.cells[:, 0])
-        else:
-            gram = self._pairs(taps.cells)
-        return taps, gram.reshape(-1, number, number), pull
+        points = self.points[cells]
+        x = (points @ candidates[:, 0].T).clamp_(-1, columns)
+        y = (points @ candidates[:, 1].T).clamp_(-1, rows)
+        column, row = x.floor().clamp_(max=columns - 1), y.floor().clamp_(max=rows - 1)
+        block = torch.add(column, row, alpha=columns + 1).add_(columns + 2).long()
+        return block, x.sub_(column), y.sub_(row)
 
-    def _pairs(self, cells: Tensor) -> Tensor:
-        """K_AA between all pairs of taps (P, K) of each point, as (P, K, K)."""
-        rows, columns = self.size
-        row, column = cells.div(columns, rounding_mode="floor"), cells % columns
-        side = 2 * self._reach + 1
-        lag_y = row[:, None, :] - row[:, :, None] + self._reach
-        lag_x = column[:, None, :] - column[:, :, None] + self._reach
-        return self._auto.take((lag_y * side + lag_x) * (rows * columns) + cells[:, :, None])
+    def _powers(self, fraction: Tensor, *, slopes: bool = False) -> list[Tensor]:
+        """Weights of the taps along one axis, or their derivatives, each (V, K)."""
+        table = (self._slopes if slopes else self._weights).tolist()
+        result = []
+        for *lower, highest in table:
+            value = torch.full_like(fraction, highest)
+            for coefficient in reversed(lower):
+                value = value.mul_(fraction).add_(coefficient)
+            result.append(value)
+        return result
 
-    def _tabulate(self) -> Tensor:
-        """K_AA between the taps of every bilinear block, (P, 16): one row a look-up."""
+    def _pull(
+        self, cells: slice, block: Tensor, across: list[Tensor], down: list[Tensor]
+    ) -> Tensor:
+        """K_AB between compared cells and their weighted samples, (V, K)."""
+        cross = self._cross[cells]
+        rows, columns = cross.shape[-2:]
+        # Blocks are numbered by their upper left cell on a grid one cell wider than the map.
+        row = block.div(self.size[1] + 1, rounding_mode="floor")
+        start = torch.arange(len(cross), device=block.device)[:, None] * (rows * columns)
+        first = (block + row * (columns - self.size[1] - 1) + start).flatten()
+        flat, total = cross.flatten(), torch.zeros_like(across[0])
+        for y, weight in enumerate(down):
+            line = torch.zeros_like(total)
+            for x, share in enumerate(across):
+                line.addcmul_(flat.index_select(0, first + (y * columns + x)).view_as(line), share)
+            total.addcmul_(line, weight)
+        return total
+
+    @cached_property
+    def _curvatures(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Tables of K_AA between slopes of the sampler: both across, across and down, both down."""
+        across, down = (self._weights, self._slopes), (self._slopes, self._weights)
+        return self._table(across, across), self._table(across, down), self._table(down, down)
+
+    def _pairs(self, auto: Tensor) -> Tensor:
+        """K_AA between the taps of every block, (T, T, T, T, blocks): row, column, row, column."""
         rows, columns = self.size
-        down = torch.arange(rows, device=self._cross.device)[:, None, None]
-        across = torch.arange(columns, device=self._cross.device)[None, :, None]
-        step_y = torch.tensor([0, 0, 1, 1][: 4 if rows > 1 else 2], device=down.device)
-        step_x = torch.tensor([0, 1, 0, 1], device=down.device)
-        if rows == 1:
-            step_x = step_x[:2]
-        if columns == 1:
-            step_y, step_x = step_y.unique(), step_x[: len(step_y.unique())] * 0
-        y = (down + step_y).clamp(max=rows - 1)
-        x = (across + step_x).clamp(max=columns - 1)
-        return self._pairs((y * columns + x).flatten(0, 1)).flatten(1)
+        offsets = torch.arange(self._taps, device=auto.device) - self._taps // 2
+        y = (torch.arange(rows + 1, device=auto.device) + offsets[:, None]).clamp_(0, rows - 1)
+        x = (torch.arange(columns + 1, device=auto.device) + offsets[:, None])
+        x = x.clamp_(0, columns - 1)
+        side, r = 2 * self._reach + 1, self._reach
+        lag_y = ((y - y[:, None]) + r)[:, None, :, None, :, None] * side  # [first, second]
+        lag_x = ((x - x[:, None]) + r)[None, :, None, :, None, :]
+        cell = (y[:, None, :, None] * columns + x[None, :, None, :])[:, :, None, None]
+        return auto.take((lag_y + lag_x) * (rows * columns) + cell).flatten(4)
+
+    def _table(self, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> Tensor:
+        """Coefficients (powers of y, powers of x, blocks) of the product of two samplers.
+
+        Each sampler is its tables of weights (taps, powers) down and across.
+        """
+        product = torch.einsum(
+            "ijklb,ip,jq,kr,ls->pqrsb", self._blocks, left[0], left[1], right[0], right[1]
+        )
+        p, q, r, s, blocks = product.shape
+        table = product.new_zeros(p + r - 1, q + s - 1, blocks)
+        for i in range(p):
+            for j in range(q):
+                table[i : i + r, j : j + s] += product[i, j]
+        return table
+
+
+def _look_up(table: Tensor, block: Tensor) -> Tensor:
+    """Coefficients (powers of y, powers of x, V, K) of the samples' blocks."""
+    rows = table.flatten(0, 1).index_select(1, block.flatten())
+    return rows.reshape(*table.shape[:2], *block.shape)
+
+
+def _polynomial(coefficients: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Values of polynomials with coefficients (powers of y, powers of x, ...), by Horner's rule."""
+    inner = coefficients[:, -1].clone()
+    for index in range(coefficients.shape[1] - 2, -1, -1):
+        inner = inner.mul_(x).add_(coefficients[:, index])
+    value = inner[-1]
+    for index in range(len(inner) - 2, -1, -1):
+        value = value.mul_(y).add_(inner[index])
+    return value

@@ -64,8 +64,8 @@ class Strip:
         def take(layer: str, output: object) -> None:
             if not isinstance(output, Tensor) or output.ndim != 4:
                 raise ProbeError(f"layer {layer!r} gives no map on another canvas")
-            # A sum over channels and across the strip is NaN where any of them is.
-            seen[layer] = torch.isnan(output.sum((1, 2 if self.axis == "x" else 3))).cpu()
+            across = 1 if self.axis == "x" else 2
+            seen[layer] = torch.isnan(output).any(1).any(across).cpu()
 
         with support():
             run(self.network, images.to(like(self.network)), layers, take)
@@ -115,7 +115,7 @@ def thin_strip(
 ) -> Strip:
     """The thinnest strip along `axis` that the network takes at the canvas's own length."""
     length, across = canvas[::-1] if axis == "x" else canvas
-    for thickness in (1, 8, 32, 96):
+    for thickness in (1, 8, 32, 80):
         if thickness >= across:
             break
         strip = Strip(network, channels, axis, thickness)
@@ -231,10 +231,13 @@ def _measure(
 
 def _plan(table: _Table, length: int, step: int) -> set[int] | _Edges | None:
     """Edges to probe next, or (cell, right edge of its field) of neighbours, or None: no room."""
-    if length - 1 not in table:
-        return {length - 1, max(0, length - 2 - step)}
-    top = table[length - 1] - 1
-    if top < CELLS:
+    # Fields cut off by the canvas all end among its last pixels, those that no cell of an
+    # unpadded strided layer looks at included; these are fewer than a step.
+    end = length - step
+    if end not in table:
+        return {end, max(0, end - 1 - step)} if end > 0 else None
+    top = table[end] - 1
+    if top < CELLS - 1:
         return None
     cells = range(top - CELLS + 1, top + 1)
     brackets = {u: _bracket(table, u) for u in cells}
@@ -254,13 +257,13 @@ def _plan(table: _Table, length: int, step: int) -> set[int] | _Edges | None:
                 likely = {j for j in (guess, guess + 1) if below < j < above}
                 ask |= likely or {(below + above) // 2}
         return ask
-    if any(table[edge] == 0 for edge in known.values()):
+    if any(table[edge] == 0 for u, edge in known.items() if u):
         return None  # all cells marked: marks have come round from the other side
     found = sorted(known.items())
     if found[1][1] - found[0][1] == found[2][1] - found[1][1] > 0:
         return found
     # Steps of changing height: an upsampled map. Look at every edge of a longer stretch.
-    every = set(range(max(1, length - 1 - SWEEP), length)) - table.keys()
+    every = set(range(max(1, end - SWEEP), end)) - table.keys()
     if every:
         return every
     swept = [(u, *_bracket(table, u)) for u in range(1, top + 1)]

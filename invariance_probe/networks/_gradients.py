@@ -11,7 +11,7 @@ from ..errors import ProbeError
 from ._capture import run
 from ._edges import Line, like
 
-_DRAWS = 6
+_DRAWS = 3
 _CELLS = 7
 _SNAP = 0.2
 
@@ -38,6 +38,8 @@ def gradient_lines(
             if not 0.4 < slope / jump < 1.6:
                 raise _no_grid(layer)
         corner = float(np.median(centre - jump * where))
+        if np.median(abs(centre - jump * where - corner)) > jump:
+            raise _no_grid(layer)
         if abs(corner - round(2 * corner) / 2) < _SNAP:
             corner = round(2 * corner) / 2
         lines.append(Line(jump, corner))

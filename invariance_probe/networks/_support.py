@@ -4,7 +4,8 @@ Any operation that reads NaN gives NaN, so a NaN pixel marks exactly the cells w
 field holds it, through every branch a network may have. The few operations for which that fails
 are replaced while the mode is active: convolutions and linear layers keep their geometry but not
 their weights (fast algorithms smear NaN over a tile, and a probe of geometry needs no products),
-normalisations are the identity, and reductions over space, which would mark everything, none.
+normalisations are the identity, reductions over space, which would mark everything, mark nothing,
+and attention leaves every value where it is.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _POOLS = {
 }  # fmt: skip
 
 
+_MARK = "_attention_weights"
+
+
 class SupportMode(TorchFunctionMode):
     """While active, PyTorch functions pass on which cells see a NaN, and nothing else."""
 
@@ -44,6 +48,8 @@ class SupportMode(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         first = args[0] if args else kwargs.get("input")
+        if name == "einsum" and len(args) == 3 and hasattr(args[1], _MARK):
+            return _attended(args[1], args[2], func(*args, **kwargs))
         if not isinstance(first, Tensor) or not first.is_floating_point():
             return func(*args, **kwargs)
         if name in ("conv2d", "conv_transpose2d") and first.ndim == 4:
@@ -55,6 +61,10 @@ class SupportMode(TorchFunctionMode):
         if name == "scaled_dot_product_attention":
             return (args[2] if len(args) > 2 else kwargs["value"]).clone()
         result = func(*args, **kwargs)
+        if name in ("softmax", "dropout") and (name == "softmax" or hasattr(first, _MARK)):
+            setattr(result, _MARK, True)
+        if name in ("matmul", "__matmul__", "bmm") and hasattr(first, _MARK):
+            return _attended(first, args[1], result)
         if name in _REDUCTIONS and _over_space(first, args, kwargs):
             return _cleared(result)
         if name in _POOLS and first.shape[-2:].numel() > 1:
@@ -93,6 +103,12 @@ def _convolved(
     spread = spread.view(number, seen.shape[1], 1, *spread.shape[2:])
     shape = (number, groups, channels // groups, *spread.shape[3:])
     return seen_by_all(shape, spread).flatten(1, 2).to(images.dtype)
+
+
+def _attended(weights: Tensor, values: Tensor, result: Tensor) -> Tensor:
+    """Values in their own places where attention runs from every place to every place."""
+    square = weights.shape[-1] == weights.shape[-2]
+    return values.clone() if square and values.shape == result.shape else result
 
 
 def _linear(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from ..errors import ProbeError
 from ..geometry import Frame
@@ -43,8 +44,8 @@ def measure_frames(
     A cell's place is the middle of its receptive field. Fields are found by marking pixels with
     NaN and looking which cells see them, on a strip long enough for fields to end inside it, so
     weights and activations do not matter and results are exact. Global operations (squeeze and
-    excitation, group norm, attention by `scaled_dot_product_attention`) are passed over. Where
-    cells still see everything, centroids of gradients take over (`method` "gradient").
+    excitation, group norm, attention) are passed over. Where cells still see everything, centroids
+    of gradients take over (`method` "gradient").
 
     Convention: as Frame: image coordinates from the image centre, unit one input pixel, x right,
     y down; jump and start are (x, y); canvas and size are (rows, columns).
@@ -94,3 +95,80 @@ def measure_frames(
             method=method,
         )
     return frames
+
+
+def nearest_aligned_size(
+    network: nn.Module, layer: str, canvas: tuple[int, int], channels: int = 3
+) -> tuple[int, int] | None:
+    """The input size (rows, columns) nearest to `canvas` that centres the layer's map.
+
+    See nearest_aligned_sizes, which does this for several layers at once.
+
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1))
+    >>> nearest_aligned_size(network, "0", canvas=(8, 8), channels=1)
+    (9, 9)
+    """
+    return nearest_aligned_sizes(network, [layer], canvas, channels)[layer]
+
+
+def nearest_aligned_sizes(
+    network: nn.Module,
+    layers: str | Sequence[str],
+    canvas: tuple[int, int],
+    channels: int = 3,
+    frames: Mapping[str, Frame] | None = None,
+) -> dict[str, tuple[int, int] | None]:
+    """For each layer the input size nearest to `canvas` whose map centre is the image centre.
+
+    Sizes are (rows, columns), at most 64 pixels from the canvas along each axis, of two equally
+    near ones the larger; None when there is no such size. Map sizes come from running the
+    network on every candidate, and the winner's frame is measured anew. `frames` saves measuring
+    them on the canvas again.
+
+    Raises ProbeError as measure_frames does.
+    """
+    layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
+    if frames is None:
+        frames = measure_frames(network, layers, canvas, channels)
+    along: dict[str, dict[str, int]] = {}
+    for axis, side in (("x", 1), ("y", 0)):
+        strip = thin_strip(network, layers, axis, canvas, channels)
+        along[axis] = _aligned_lengths(strip, {name: frames[name] for name in layers}, canvas[side])
+    sizes = {
+        layer: (along["y"][layer], along["x"][layer])
+        if layer in along["x"] and layer in along["y"]
+        else None
+        for layer in layers
+    }
+    for size in set(sizes.values()) - {None, canvas}:
+        assert size is not None
+        here = [layer for layer in layers if sizes[layer] == size]
+        try:
+            anew = measure_frames(network, here, size, channels)
+        except ProbeError:
+            anew = {}
+        for layer in here:
+            if layer not in anew or max(map(abs, anew[layer].centre_offset)) > _ALIGNED:
+                sizes[layer] = None
+    return sizes
+
+
+def _aligned_lengths(strip: Strip, frames: dict[str, Frame], length: int) -> dict[str, int]:
+    """The length of canvas nearest to `length` that centres each layer along the strip."""
+    axis, side = (0, 1) if strip.axis == "x" else (1, 0)
+    found: dict[str, int] = {}
+    for other in sorted(range(length - _REACH, length + _REACH + 1), key=lambda n: (abs(n - length), -n)):
+        pending = [layer for layer in frames if layer not in found]
+        if other < 1 or not pending:
+            continue
+        try:
+            sizes = strip.shapes(pending, other)
+        except ProbeError:
+            continue
+        for layer in pending:
+            # The distance from the first pixel to the first cell is the same in every canvas.
+            corner = frames[layer].start[axis] + (length - 1) / 2
+            middle = corner + frames[layer].jump[axis] * (sizes[layer][side] - 1) / 2
+            if abs(middle - (other - 1) / 2) <= _ALIGNED:
+                found[layer] = other
+    return found

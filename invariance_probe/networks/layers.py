@@ -101,6 +101,33 @@ def select_layers(
     return list(chosen)
 
 
+def default_layers(layers: Sequence[LayerInfo], most: int = 8) -> list[str]:
+    """Names of 4 to `most` maps, evenly spaced through a network, for want of a choice.
+
+    Of the spatial layers other than normalisations and dropout, the outermost named ones: the
+    fewest levels of names ("layer1" has one, "features.0" two) at which there are 4; containers
+    only where none of their parts is among them.
+
+    >>> layers = [LayerInfo(f"conv{i}", "Conv2d", (1, 8, 6, 6)) for i in range(20)]
+    >>> default_layers(layers, most=4)
+    ['conv0', 'conv6', 'conv13', 'conv19']
+    """
+    skipped = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "Dropout", "Identity")
+    maps = [one.name for one in layers if one.spatial and not one.kind.startswith(skipped)]
+    depth = max((name.count(".") for name in maps), default=0)
+    chosen = maps
+    for level in range(depth + 1):
+        chosen = [name for name in maps if name.count(".") <= level]
+        inner = {name.rpartition(".")[0] for name in chosen}
+        chosen = [name for name in chosen if name not in inner]
+        if len(chosen) >= 4:
+            break
+    if len(chosen) <= most:
+        return chosen
+    last = len(chosen) - 1
+    return [chosen[(2 * index * last + most - 1) // (2 * (most - 1))] for index in range(most)]
+
+
 def _exact(
     network: nn.Module, name: str, called: dict[str, LayerInfo], example: Tensor
 ) -> str:

@@ -11,9 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .storage import read_folder, write_folder
-
-TABLES = ("residuals", "summary", "alignments", "landscape", "layers")
+from .storage import TABLES, read_folder, write_folder
 
 
 @dataclass(frozen=True, eq=False)

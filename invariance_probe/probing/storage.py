@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,93 @@ from numpy.typing import NDArray
 
 from ..errors import ProbeError
 
+TABLES = ("residuals", "summary", "alignments", "landscape", "layers")
+FIGURES = "figures"
 _ARRAYS, _PROVENANCE = "per_image.npz", "provenance.json"
+_FIGURE_FILES = (".svg", ".png", ".pdf")
 
 
-def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Refuse an output folder that already holds something, before any work is done."""
-    if folder.is_file():
+def check_free(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> None:
+    """Refuse an output folder that cannot become a result's, before any work is done.
+
+    A folder with something in it may only be replaced if that is a result and nothing else, or
+    results in the sub-folders `parts`.
+    """
+    above = next(place for place in folder.absolute().parents if place.exists())
+    if folder.exists() and not folder.is_dir():
         raise ProbeError(f"{folder} is a file; name a folder for the result")
-    if folder.is_dir() and any(folder.iterdir()):
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ProbeError(f"cannot write to {above}; name another folder for the result")
+    if not folder.exists():
+        return
+    if folder.is_mount():
+        raise ProbeError(f"{folder} is a mount point and cannot be replaced; name a folder in it")
+    if held := sorted(entry.name for entry in folder.iterdir()):
+        whole = set(held) <= set(parts) and all(_is_result(folder / name) for name in held)
+        if not whole and not _is_result(folder):
+            raise ProbeError(
+                f"{folder} holds files that are no result ({held[0]}, ...) and is left alone; "
+                "name another folder"
+            )
         if not overwrite:
-            raise ProbeError(f"{folder} already holds files; name another folder or --overwrite")
-        if not (folder / _PROVENANCE).exists():
-            raise ProbeError(f"{folder} holds files that are no result; it is not overwritten")
+            raise ProbeError(
+                f"{folder} already holds a result, which is kept; name another folder, or replace "
+                "it with --overwrite"
+            )
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a folder holds a result, perhaps with figures, and nothing else."""
+    if not (folder / _PROVENANCE).is_file():
+        return False
+    figures = folder / FIGURES
+    known = {_PROVENANCE, _ARRAYS, FIGURES} | {f"{name}.csv" for name in TABLES}
+    return {entry.name for entry in folder.iterdir()} <= known and (
+        not figures.exists()
+        or (figures.is_dir() and all(e.suffix in _FIGURE_FILES for e in figures.iterdir()))
+    )
+
+
+@contextmanager
+def whole_folder(
+    folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()
+) -> Iterator[Path]:
+    """A new folder to fill that takes the place of `folder` when the block ends well.
+
+    Whatever stops the block, Ctrl-C included, nothing is left behind and an older result stays.
+    Raises ProbeError as `check_free`, and when the disk is full or may not be written.
+    """
+    check_free(folder, overwrite=overwrite, parts=parts)
+    target = folder.resolve()
+    above = [place for place in target.parents if not place.exists()]
+    done = False
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            partial, replaced = holder / "new", holder / "old"
+            partial.mkdir()  # unlike its holder, as open as the user's other folders
+            yield partial
+            if target.exists():
+                target.rename(replaced)
+            try:
+                partial.rename(target)
+            except BaseException:
+                if replaced.exists():
+                    replaced.rename(target)
+                raise
+            done = True
+        finally:
+            shutil.rmtree(holder, ignore_errors=True)
+    except OSError as error:
+        raise ProbeError(
+            f"cannot write the result to {folder}: {error.strerror or error}; "
+            "free some space or name another folder"
+        ) from error
+    finally:
+        for place in () if done else above:
+            with suppress(OSError):
+                place.rmdir()
 
 
 def write_folder(
@@ -38,31 +115,13 @@ def write_folder(
     *,
     overwrite: bool,
 ) -> Path:
-    """Write everything to a temporary sibling, then rename it to `folder`."""
-    check_free(folder, overwrite=overwrite)
-    parent = folder.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
-    except OSError as error:
-        raise ProbeError(f"cannot write to {parent}: {error.strerror}") from None
-    try:
+    """Write everything to `folder`, which appears whole or not at all."""
+    with whole_folder(folder, overwrite=overwrite) as partial:
         for name, table in tables.items():
             table.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
         np.savez_compressed(partial / _ARRAYS, **dict(arrays))  # type: ignore[arg-type]
         text = json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False)
         (partial / _PROVENANCE).write_text(text + "\n", encoding="utf-8")
-        partial.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except OSError as error:
-        raise ProbeError(
-            f"cannot write the result to {folder}: {error.strerror or error}; "
-            "free some space or name another folder"
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

@@ -113,11 +113,11 @@ def test_an_odd_map_into_a_pool_shows_as_grid_artefact(kernels):
 
 def test_gaussian_derivatives_turn_into_each_other():
     """|R(θ)∇L − ∇L|² = (2 − 2 cos θ)|∇L|²: the response moves to the other channel."""
-    network = convolution(gaussian_derivatives(2.0, 9).float())
+    network = nn.Sequential(convolution(gaussian_derivatives(2.0, 9).float()))
     images = smooth(16, 160, 96, shortest=14)
     moves = rotations(0, 180, step=15)[1:]
     result = probe(
-        network, "*", moves, images, image_interpolation="bicubic", map_interpolation="bicubic",
+        network, "0", moves, images, image_interpolation="bicubic", map_interpolation="bicubic",
         resamples=50,
     )  # fmt: skip
     for move in moves:

@@ -1,0 +1,159 @@
+"""Residual against angle, scale or transformation: a curve per rung, a panel per layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ..probing import Result
+from ..probing.options import CEILING, FLOOR
+from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel_rows, scale_axis
+from ._select import Block, around, choose_blocks, choose_rungs, interval_percent, unrolled
+from .style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
+
+XLABELS = {"rotation": "angle (degrees)", "scaling": "scale factor"}
+
+
+@styled
+def plot_residuals(
+    result: Result | Sequence[Result],
+    kind: str | None = None,
+    layers: str | Iterable[str] | None = None,
+    rungs: str | Iterable[str] | None = None,
+    *,
+    axes: Axes | Iterable[Axes] | None = None,
+) -> Figure:
+    """Draw the residual against the transformation, a panel per layer and a curve per rung.
+
+    `kind` is "rotation" (against degrees), "scaling" (against the factor, logarithmic) or another
+    kind (by name); None draws every kind in the result, or in several results, in rows of its
+    own. Grey is the band between floor and ceiling, coloured bands are the bootstrap intervals of
+    the result. Runs over the full circle are closed at ±180°. With `axes`, one per panel, the
+    legend is left to the caller (`ax.legend()`).
+
+    Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
+
+    Raises ProbeError for an unknown layer or rung, and for a kind that the result has not.
+    """
+    blocks = choose_blocks(result, kind, layers)
+    sizes = [len(block.layers) for block in blocks]
+    if axes is None:
+        columns, rows = panel_rows(sizes)
+        row_height = 42.0 if columns > 2 else 52.0
+        figure, chosen = panel_grid(sizes, row_height=row_height, extra=16.0 if columns > 1 else 22)
+        left, low = leftmost(sizes), lowest(sizes)
+    else:
+        figure, chosen = given_axes(axes, sum(sizes))
+        left = low = [True] * len(chosen)
+    panels = [(block, layer) for block in blocks for layer in block.layers]
+    top = 0.0
+    for place, (block, layer) in enumerate(panels):
+        ax = chosen[place]
+        shown = choose_rungs(block.result, rungs)
+        top = max(top, _panel(ax, block, layer, shown))
+        ax.set_title(layer)
+        if low[place]:
+            ax.set_xlabel(XLABELS.get(block.kind, "") if block.numeric else block.kind)
+        if left[place]:
+            ax.set_ylabel(RESIDUAL)
+    for ax in chosen:
+        ax.set_ylim(0, 1.04 * top if top > 0 else 1.0)
+    if axes is None:
+        first = blocks[0].result
+        handles = legend_handles(choose_rungs(first, rungs), interval_percent(first))
+        wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
+        figure.legend(handles=handles, loc="outside lower center", ncols=4 if wide else 2)
+    return figure
+
+
+def legend_handles(rungs: Sequence[str], level: str) -> list[Artist]:
+    """One entry per rung, one for the band between floor and ceiling, one for the intervals."""
+    handles: list[Artist] = []
+    for rung in rungs:
+        style = rung_style(rung, tuple(rungs))
+        handles.append(
+            Line2D(
+                [], [], color=style.colour, marker=style.marker, linestyle=style.line,
+                label=style.label,
+            )
+        )  # fmt: skip
+    handles.append(Patch(facecolor=SHADE, label="between floor and ceiling"))
+    first = rung_style(rungs[min(1, len(rungs) - 1)], tuple(rungs))
+    handles.append(Patch(facecolor=first.colour, alpha=0.25, label=f"{level} interval"))
+    return handles
+
+
+def _panel(ax: Axes, block: Block, layer: str, rungs: Sequence[str]) -> float:
+    """Draw one layer; returns the highest value shown."""
+    table = block.rows(layer, "residuals")
+    by_rung = {rung: rows for rung, rows in table.groupby("rung", sort=False)}
+    if table["residual"].isna().all():
+        ax.text(
+            0.5, 0.5, "no variance\nin this layer", transform=ax.transAxes, ha="center", va="center"
+        )
+    draw = _curves if block.numeric else _names
+    draw(ax, by_rung, rungs, block.kind)
+    shown = table[table["rung"].isin([*rungs, CEILING])]
+    return float(np.nan_to_num(shown[["residual", "high"]].to_numpy()).max())
+
+
+def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], kind: str) -> None:
+    values = by_rung[FLOOR]["parameter"].to_numpy(dtype=float)
+    index = around(values) if kind == "rotation" else np.arange(len(values))
+    x = unrolled(values) if kind == "rotation" else values
+
+    def column(rung: str, name: str) -> np.ndarray:
+        return by_rung[rung][name].to_numpy(dtype=float)[index]
+
+    ax.fill_between(
+        x, column(FLOOR, "residual"), column(CEILING, "residual"), color=SHADE, linewidth=0, zorder=0
+    )
+    for order, rung in enumerate(rungs):
+        style = rung_style(rung, tuple(rungs))
+        ax.fill_between(
+            x, column(rung, "low"), column(rung, "high"),
+            color=style.colour, alpha=0.25, linewidth=0, zorder=1,
+        )  # fmt: skip
+        ax.plot(
+            x, column(rung, "residual"), color=style.colour, linestyle=style.line,
+            marker=style.marker or ("." if len(x) == 1 else None), markersize=2.4,
+            markeredgewidth=0, label=style.label, zorder=3 + order / 100,
+        )  # fmt: skip
+    if kind == "rotation":
+        angle_axis(ax, float(x.min()), float(x.max()), labels=5)
+        if len(x) > 1:
+            ax.set_xlim(x.min(), x.max())
+    else:
+        scale_axis(ax, float(x.min()), float(x.max()))
+        if len(x) > 1:
+            ax.set_xlim(x.min() / 1.03, x.max() * 1.03)
+
+
+def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: str) -> None:
+    names = by_rung[FLOOR]["transform"].tolist()
+    floor, ceiling = (by_rung[rung]["residual"].to_numpy(dtype=float) for rung in (FLOOR, CEILING))
+    place = np.arange(len(names), dtype=float)
+    ax.bar(place, ceiling - floor, bottom=floor, width=0.9, color=SHADE, zorder=0)
+    step = 0.7 / max(1, len(rungs))
+    for order, rung in enumerate(rungs):
+        style, rows = rung_style(rung, tuple(rungs)), by_rung[rung]
+        value, low, high = (rows[c].to_numpy(dtype=float) for c in ("residual", "low", "high"))
+        # A percentile interval may leave the value out by a hair; a bar has no negative length.
+        reach = np.clip([value - low, high - value], 0, None)
+        ax.errorbar(
+            place + (order - (len(rungs) - 1) / 2) * step, value, yerr=reach,
+            color=style.colour, marker=style.marker or "_", markersize=3.5 if style.marker else 5,
+            markeredgewidth=0 if style.marker else 1.2, linestyle="none", elinewidth=0.8,
+            label=style.label, zorder=3,
+        )  # fmt: skip
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    texts = [name.partition(":")[2] or name for name in names]
+    turn = 90 if sum(map(len, texts)) > 16 else 0
+    ax.set_xticks(place, texts, rotation=turn)
