@@ -70,18 +70,21 @@ class Family:
             result[:, :2, :] = parameters.reshape(-1, 2, 3)
         return result
 
-    def jacobian(self, parameters: Array, points: Array) -> Array:
-        """Derivatives (K, V, 2, n) of A(p)·x at points (K, V, 2)."""
-        x, y = points[..., 0], points[..., 1]
-        zero, one = np.zeros_like(x), np.ones_like(x)
+    def tangent(self, parameters: Array) -> Array:
+        """Derivatives (K, 2, 3, n) of the first two rows of A(p) with respect to p (K, n)."""
+        number = len(parameters)
+        if self.name == "affine":
+            return np.broadcast_to(np.eye(6).reshape(2, 3, 6), (number, 2, 3, 6))
+        result = np.zeros((number, 2, 3, parameters.shape[1]))
         if self.name == "rotation":
-            cos, sin = np.cos(parameters[:, :1]), np.sin(parameters[:, :1])
-            rows = [[-sin * x + cos * y], [-cos * x - sin * y]]
-        elif self.name == "similarity":
-            rows = [[x, y, one, zero], [y, -x, zero, one]]
+            cos, sin = np.cos(parameters[:, 0]), np.sin(parameters[:, 0])
+            result[:, 0, 0, 0] = result[:, 1, 1, 0] = -sin
+            result[:, 0, 1, 0], result[:, 1, 0, 0] = cos, -cos
         else:
-            rows = [[x, y, one, zero, zero, zero], [zero, zero, zero, x, y, one]]
-        return np.stack([np.stack(row, -1) for row in rows], -2)
+            result[:, 0, 0, 0] = result[:, 1, 1, 0] = 1.0
+            result[:, 0, 1, 1], result[:, 1, 0, 1] = 1.0, -1.0
+            result[:, 0, 2, 2] = result[:, 1, 2, 3] = 1.0
+        return result
 
     def limited(self, parameters: Array) -> Array:
         """Parameters moved back to linear scales within 1/4 … 4."""

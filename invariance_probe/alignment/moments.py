@@ -16,6 +16,8 @@ from torch import Tensor
 from ..errors import ProbeError
 from ..geometry import Frame
 
+_BATCH = 1_000_000  # map entries worked on at a time: they stay in cache
+
 
 class SpatialMoments:
     """Streaming moments of one layer under one transformation.
@@ -47,6 +49,7 @@ class SpatialMoments:
         self.frame, self.cells, self.reach = frame, cells, reach
         self.pivot, self.weights = pivot, weights
         self.images = 0
+        self._rounding = 0.0  # variance beside mean squares that a constant map may show
         self.cross = torch.zeros(0)  # (V, P): sum of original(v) · moved(p)
         self.auto = torch.zeros(0)  # (2r+1, 2r+1, P): sum of moved(p) · moved(p + lag)
         self.target = torch.zeros(0)  # (V): sum of original(v)²
@@ -57,20 +60,28 @@ class SpatialMoments:
         if moved.shape != original.shape or tuple(moved.shape[-2:]) != self.frame.size:
             raise ProbeError(
                 f"maps of shape {tuple(moved.shape)} and {tuple(original.shape)} do not belong to "
-                f"a grid of {self.frame.size} cells; both must be (N, C, rows, columns) of that grid"
+                f"a grid of {self.frame.size} cells; both must be (N, C, rows, columns) of it"
             )
+        if moved.dtype not in (torch.float32, torch.float64):  # half precision overflows in sums
+            moved, original = moved.float(), original.float()
         if self.pivot is None:
             self.pivot = original.mean(dim=(0, 2, 3))
-        a, b = (self._centred(maps) for maps in (moved, original))
-        chosen = torch.from_numpy(self.cells.ravel()).to(b.device)
-        rows_a = a.flatten(2).flatten(0, 1)  # (N·C, P)
-        rows_b = b.flatten(2).flatten(0, 1)[:, chosen]
-        self._add("cross", rows_b.T @ rows_a)
-        self._add("auto", self._lags(a))
-        self._add("target", rows_b.square().sum(0, dtype=torch.float64))
-        per_channel = rows_b.reshape(len(b), -1, rows_b.shape[1])
-        self._add("channel_sum", per_channel.sum(dim=(0, 2), dtype=torch.float64))
+        chosen = torch.from_numpy(np.flatnonzero(self.cells.ravel())).to(original.device)
+        cross = original.new_zeros(len(chosen), self.cells.size)
+        step = max(1, _BATCH // max(1, original[:1].numel()))
+        for a, b in zip(moved.split(step), original.split(step), strict=True):
+            a, b = self._centred(a), self._centred(b).flatten(2)
+            if len(chosen) < self.cells.size:
+                b = b.index_select(2, chosen)
+            rows = b.flatten(0, 1)  # (N·C, V)
+            cross.addmm_(rows.T, a.flatten(2).flatten(0, 1))
+            self._add("auto", self._lags(a))
+            squares = b.square()
+            self._add("target", squares.sum((0, 1), dtype=torch.float64))
+            self._add("channel_sum", b.sum(dim=(0, 2), dtype=torch.float64))
+        self._add("cross", cross)
         self.images += len(moved)
+        self._rounding = max(self._rounding, torch.finfo(original.dtype).eps)
 
     def __add__(self, other: SpatialMoments) -> SpatialMoments:
         """Moments of both sets of images; they must share grid, cells, pivot and weights."""
@@ -82,30 +93,34 @@ class SpatialMoments:
         )
         if not same:
             raise ProbeError("moments of different grids, cells or weights do not add")
-        if 0 in (self.images, other.images):
-            return self if self.images else other
-        if not _equal(self.pivot, other.pivot):
+        filled = [part for part in (self, other) if part.images]
+        if len(filled) == 2 and not _equal(self.pivot, other.pivot):
             raise ProbeError("moments with different pivots do not add; give both the same pivot")
+        pivot = filled[0].pivot if filled else self.pivot
         total = SpatialMoments(
-            self.frame, self.cells, reach=self.reach, pivot=self.pivot, weights=self.weights
+            self.frame, self.cells, reach=self.reach, pivot=pivot, weights=self.weights
         )
-        for name in ("cross", "auto", "target", "channel_sum"):
-            setattr(total, name, getattr(self, name) + getattr(other, name))
-        total.images = self.images + other.images
+        for part in filled:
+            for name in ("cross", "auto", "target", "channel_sum"):
+                total._add(name, getattr(part, name).clone())
+            total.images += part.images
+            total._rounding = max(total._rounding, part._rounding)
         return total
 
     @property
     def energy(self) -> float:
         """Sum over images, chosen cells and channels of ‖original − channel mean‖²."""
-        number = self.images * int(self.cells.sum())
-        return float(self.target.sum() - self.channel_sum.square().sum() / max(number, 1))
+        number = max(1, self.images * int(self.cells.sum()))
+        squares = float(self.target.sum())
+        energy = squares - float(self.channel_sum.square().sum()) / number
+        return energy if energy > self._rounding * squares else 0.0
 
     def _centred(self, maps: Tensor) -> Tensor:
         centred = maps - self.pivot.to(maps)[:, None, None] if self.pivot is not None else maps
         return centred if self.weights is None else centred * self.weights.to(maps)[:, None, None]
 
     def _lags(self, maps: Tensor) -> Tensor:
-        """Products of every cell with its neighbours up to `reach`, summed over images, channels."""
+        """Products of cells with neighbours up to `reach`, summed over images and channels."""
         rows, columns = self.frame.size
         r = self.reach
         flat = maps.flatten(2)  # a lag (dy, dx) is one shift of the flat map, where it stays in row

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ProbeError
+from ..geometry.kernels import CUBIC
 from .moments import SpatialMoments
 
-_CUBIC = -0.75  # as the samplers of geometry
 _CHUNK = 32_768  # sample points in flight: their coefficients stay in cache
 
 # Weights of the taps of a block along one axis: a row a tap, a column a power of the fraction.
 _WEIGHTS = {
     "bilinear": ((1.0, -1.0), (0.0, 1.0)),
     "bicubic": (
-        (0.0, _CUBIC, -2 * _CUBIC, _CUBIC),
-        (1.0, 0.0, -(_CUBIC + 3), _CUBIC + 2),
-        (0.0, -_CUBIC, 2 * _CUBIC + 3, -(_CUBIC + 2)),
-        (0.0, 0.0, _CUBIC, -_CUBIC),
+        (0.0, CUBIC, -2 * CUBIC, CUBIC),
+        (1.0, 0.0, -(CUBIC + 3), CUBIC + 2),
+        (0.0, -CUBIC, 2 * CUBIC + 3, -(CUBIC + 2)),
+        (0.0, 0.0, CUBIC, -CUBIC),
     ),
 }
 
@@ -49,7 +49,9 @@ class ErrorSurface:
         self, moments: SpatialMoments, interpolation: str = "bilinear", *, every: int = 1
     ) -> None:
         if interpolation not in _WEIGHTS:
-            raise ProbeError(f"unknown interpolation {interpolation!r}; use 'bilinear' or 'bicubic'")
+            raise ProbeError(
+                f"unknown interpolation {interpolation!r}; use 'bilinear' or 'bicubic'"
+            )
         if not moments.images:
             raise ProbeError("the moments hold no images yet; update them before a search")
         self._taps = len(_WEIGHTS[interpolation])
@@ -166,7 +168,7 @@ class ErrorSurface:
         rows, columns = self.size
         offsets = torch.arange(self._taps, device=auto.device) - self._taps // 2
         y = (torch.arange(rows + 1, device=auto.device) + offsets[:, None]).clamp_(0, rows - 1)
-        x = (torch.arange(columns + 1, device=auto.device) + offsets[:, None])
+        x = torch.arange(columns + 1, device=auto.device) + offsets[:, None]
         x = x.clamp_(0, columns - 1)
         side, r = 2 * self._reach + 1, self._reach
         lag_y = ((y - y[:, None]) + r)[:, None, :, None, :, None] * side  # [first, second]

@@ -42,6 +42,7 @@ class Variance:
         self._squares: list[Tensor] = []
         self._channel_squares = torch.zeros(len(pivot), dtype=torch.float64, device=pivot.device)
         self._cells = 0
+        self._rounding = 0.0
 
     def update(self, original: Tensor, cells: Tensor) -> None:
         """Add a batch of maps (N, C, rows, columns), compared where `cells` is 1."""
@@ -50,18 +51,25 @@ class Variance:
         if self.weights is not None:
             centred.mul_(self.weights.to(original)[:, None, None])
         self._cells = int(cells.sum())
+        self._rounding = max(self._rounding, torch.finfo(original.dtype).eps)
         self._sums.append(centred.sum(dim=(2, 3), dtype=torch.float64))
         squares = centred.square_().sum(dim=(2, 3), dtype=torch.float64)
         self._squares.append(squares.sum(1))
         self._channel_squares += squares.sum(0)
 
     def compute(self) -> tuple[Array, Array]:
-        """Variance sums (N) an image, and each channel's variance (C) over images and cells."""
+        """Variance sums (N) an image, and each channel's variance (C) over images and cells.
+
+        What rounding alone may leave of constant maps counts as 0.
+        """
         sums, squares = torch.cat(self._sums), torch.cat(self._squares)
         number = len(sums) * self._cells
         shift = sums.sum(0) / number
         per_image = squares - 2 * sums @ shift + self._cells * shift.square().sum()
-        channels = (self._channel_squares / number - shift.square()).clamp(min=0)
+        channels = self._channel_squares / number - shift.square()
+        channels[channels <= self._rounding * self._channel_squares / number] = 0.0
+        if per_image.sum() <= self._rounding * squares.sum():
+            per_image = torch.zeros_like(per_image)
         return np.asarray(per_image.cpu()), np.asarray(channels.cpu())
 
 

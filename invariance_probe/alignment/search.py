@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 ANGLES = np.arange(-180.0, 180.0, 5.0)
 SCALES = 2.0 ** np.linspace(-math.log2(SCALE_LIMIT), math.log2(SCALE_LIMIT), 13)
 _KEPT = 4  # local minima of the coarse grid that are refined
+_TIE = 1e-9  # of the energy: differences that rounding makes
 _COARSE_CELLS = 256  # enough to find a basin
 
 
@@ -81,10 +82,11 @@ def best_alignment(
     order = np.argsort(refined.errors, kind="stable")
     best = int(order[0])
     winner, error, start = _transform(refined.matrices[best]), refined.errors[best], "search"
-    # An exact answer deserves its exact name; the family decides whether h⁻¹ may be one.
-    if chosen.contains(transform) and known_errors[0] <= error:
+    # An exact answer deserves its exact name, even if the descent found a 1e-10 better one.
+    margin = _TIE * surface.target
+    if chosen.contains(transform) and known_errors[0] <= error + margin:
         winner, error, start = transform.inverse(), known_errors[0], "inverse"
-    if known_errors[1] < error or (known_errors[1] <= error and start == "search"):
+    if known_errors[1] <= error + margin * (start == "search"):
         winner, error, start = identity(), known_errors[1], "identity"
 
     points = frame.positions()[moments.cells.ravel()]
@@ -167,7 +169,9 @@ def grid_samplings(angles: Array, scales: Array, mirror: float = 1.0) -> Array:
     return result
 
 
-def _runner_up(refined: Refined, order: NDArray[np.intp], points: Array, frame: Frame) -> int | None:
+def _runner_up(
+    refined: Refined, order: NDArray[np.intp], points: Array, frame: Frame
+) -> int | None:
     """The best minimum that is not the winner again: a cell or more away from it on average."""
     winner = _transform(refined.matrices[order[0]])
     for index in order[1:]:

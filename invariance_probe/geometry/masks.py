@@ -30,23 +30,31 @@ def valid_cells(
 
     Convention: `canvas` is (H, W); image coordinates, the canvas covers ±W/2 by ±H/2 pixels.
 
-    Raises ProbeError when no cell is left, naming the transformation that excludes the most.
+    Raises ProbeError when no cell is left, naming the transformation that excludes the most, or
+    the erosion where it leaves none by itself.
     """
     points = np.concatenate([frame.positions(), np.ones((frame.size[0] * frame.size[1], 1))], 1)
-    valid = _inside(points, frame, canvas, erode)
+    still = _inside(points, frame, canvas, erode)
+    valid = still.copy()
+    rows, columns = frame.size
+    if not valid.any():
+        raise ProbeError(
+            f"no cell of the {rows}x{columns} map lies on the {canvas[0]}x{canvas[1]} canvas and "
+            f"erode={erode:g} px from its edge; use less erosion or an earlier layer"
+        )
     worst: tuple[int, Transform | None] = (len(points) + 1, None)
     for transform in transforms:
-        here = np.ones(len(points), dtype=bool)
+        here = still.copy()
         for h in (transform, transform.inverse()):
             here &= _inside(points @ h.matrix.T, frame, canvas, erode)
         worst = min(worst, (int(here.sum()), transform), key=lambda item: item[0])
         valid &= here
     if not valid.any():
-        reason = f"{worst[1]} alone leaves {worst[0]}" if worst[1] is not None else "erosion"
+        together = ", together none" if worst[0] else ""
         raise ProbeError(
-            f"no cell of the {frame.size[0]}x{frame.size[1]} map stays inside the "
-            f"{canvas[0]}x{canvas[1]} canvas under all transformations ({reason} of "
-            f"{len(points)}; erode={erode:g} px); use milder ones, less erosion or an earlier layer"
+            f"no cell of the {rows}x{columns} map stays inside the {canvas[0]}x{canvas[1]} canvas "
+            f"under all transformations ({worst[1]} alone leaves {worst[0]} of {len(points)}"
+            f"{together}; erode={erode:g} px); use milder ones, less erosion or an earlier layer"
         )
     return valid.reshape(frame.size)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from .frames import Frame, image_frame
-from .kernels import axis_weights, reflect, stretched_operator
+from .kernels import axis_weights, reflect, stretched_operator, stretches
 from .transforms import Transform
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -21,6 +23,31 @@ Beyond = Literal["fill", "nearest", "reflect"]
 
 _PADDING = {"fill": "zeros", "nearest": "border", "reflect": "reflection"}
 _EXACT = 1e-9
+_TAPS = 4_000_000  # weights of a sparse operator at a time: some 200 MB while it is built
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Where and how the cells of the target are read from the source."""
+
+    matrix: NDArray[np.float64]  # from target cells to source cells
+    size: tuple[int, int]
+    interpolation: Interpolation
+    antialias: bool
+    beyond: Beyond
+
+    @property
+    def stretch(self) -> tuple[float, float]:
+        """Width of the kernel along x and y, in units of its own."""
+        return stretches(self.matrix, antialias=self.antialias)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the linear part permutes or flips the axes and all samples fall on cells."""
+        linear = np.abs(self.matrix[:2, :2])
+        whole = np.abs(self.matrix[:2] - np.rint(self.matrix[:2])).max() < _EXACT
+        one_each = all((np.rint(linear).sum(axis) == 1).all() for axis in (0, 1))
+        return bool(whole and one_each)
 
 
 def source_matrix(
@@ -50,16 +77,20 @@ def warp(
     `images` has shape (N, C, H, W), any device; float32 and float64 are computed as such, half
     precision in float32. With `frame` they are feature maps on that grid; without, images on
     their own pixels, and `size` = (rows, columns) cuts or extends the canvas about its centre.
-    Where a transformation shrinks, the interpolation kernel is widened by the same factor unless
-    `antialias` is off. Whatever lies `beyond` the source is `fill` (one value, or one a channel),
-    the "nearest" cell or the mirror image ("reflect"). Transformations that take grid points to
-    grid points (flips, k·90°, whole-pixel shifts) copy values without interpolation.
+    Where samples lie more than a cell apart, the interpolation kernel is widened unless `antialias`
+    is off: along each axis of the source by the norm of that row of the sampling matrix. For
+    similarities this is the factor of shrinking; a shear, though it keeps areas, spaces its
+    samples further along one axis and is widened a little there. Whatever lies `beyond` the source
+    is `fill` (one value, or one a channel), the "nearest" cell or the mirror image ("reflect"), for
+    each tap of the kernel. Transformations that take grid points to grid points (flips, k·90°,
+    whole-pixel shifts) copy values without interpolation.
 
     Convention: (T_h f)(x) = f(h⁻¹ x); pixel centres (`align_corners=False`), image coordinates
-    centred, y down; bicubic is cubic convolution with a = −3/4, as in PyTorch and OpenCV.
+    centred, y down; bicubic is Keys' cubic convolution with a = −1/2, the third-order accurate one.
 
     Raises ProbeError for tensors that are not (N, C, H, W) floating point, for unknown modes, for
-    frames of another size and for `size` together with `frame`.
+    frames of another size, for `size` together with `frame`, and for a fill that is not finite or
+    fits neither one nor all channels.
 
     >>> image = torch.arange(4.0).reshape(1, 1, 2, 2)
     >>> from invariance_probe.geometry import rotation
@@ -71,108 +102,106 @@ def warp(
     source = frame or image_frame(rows, columns)
     target = source if size is None else image_frame(*size)
     matrix = source_matrix(transform, source, target)
-    if images.dtype in (torch.float16, torch.bfloat16):
-        wide = images.float()
-        moved = _resample(wide, matrix, target.size, interpolation, antialias, beyond, fill)
-        return moved.to(images.dtype)
-    return _resample(images, matrix, target.size, interpolation, antialias, beyond, fill)
+    reading = _Reading(matrix, target.size, interpolation, antialias, beyond)
+    wide = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
+    return _resample(wide, reading, _level(wide, fill)).to(images.dtype)
 
 
-def _resample(
-    images: Tensor,
-    matrix: NDArray[np.float64],
-    size: tuple[int, int],
-    interpolation: Interpolation,
-    antialias: bool,
-    beyond: Beyond,
-    fill: float | Sequence[float],
-) -> Tensor:
+def _level(images: Tensor, fill: float | Sequence[float]) -> Tensor:
+    """The fill as a tensor (1, 1 or C, 1, 1)."""
     level = images.new_tensor(fill).reshape(1, -1, 1, 1)
     if level.shape[1] not in (1, images.shape[1]):
         raise ProbeError(
             f"fill has {level.shape[1]} values for {images.shape[1]} channels; give one or all"
         )
-    if _is_exact(matrix):
-        return _copy(images, matrix, size, beyond, level)
-    if beyond == "fill" and bool((level != 0).any()):  # outside is 0 for the samplers below
-        inner = _resample(images - level, matrix, size, interpolation, antialias, beyond, 0.0)
-        return inner + level
-    # Rows of the linear part say how far apart neighbouring samples lie along x and y.
-    stretch_x, stretch_y = np.linalg.norm(matrix[:2, :2], axis=1)
-    if antialias and max(stretch_x, stretch_y) > 1 + 1e-6:
-        return _shrink(images, matrix, size, interpolation, beyond)
-    return _sample(images, matrix, size, interpolation, beyond)
+    if not bool(level.isfinite().all()):
+        raise ProbeError(f"fill={fill!r} is not finite; give the background as finite numbers")
+    return level
 
 
-def _sample(
-    images: Tensor,
-    matrix: NDArray[np.float64],
-    size: tuple[int, int],
-    interpolation: Interpolation,
-    beyond: Beyond,
-) -> Tensor:
-    """Interpolate at the sample positions with PyTorch's sampler."""
+def _resample(images: Tensor, reading: _Reading, level: Tensor) -> Tensor:
+    if reading.is_copy:
+        return _copy(images, reading, level)
+    if reading.beyond == "fill" and bool((level != 0).any()):  # outside is 0 for what follows
+        return _resample(images - level, reading, torch.zeros_like(level)) + level
+    # PyTorch's sampler has no widened kernel, and no bicubic one but a = −3/4.
+    if reading.interpolation == "bilinear" and reading.stretch == (1.0, 1.0):
+        return _sample(images, reading)
+    if reading.matrix[0, 1] == 0 and reading.matrix[1, 0] == 0:
+        return _weigh_axes(images, reading)
+    return _weigh(images, reading)
+
+
+def _sample(images: Tensor, reading: _Reading) -> Tensor:
+    """Interpolate bilinearly at the sample positions with PyTorch's sampler."""
     rows, columns = images.shape[-2:]
-    x, y = sample_positions(matrix, size)
+    x, y = sample_positions(reading.matrix, reading.size)
     # Normalised in float64: float32 arithmetic on pixel positions would cost 1e-4 px at 1,000 px.
     grid = np.stack([(2 * x + 1) / columns - 1, (2 * y + 1) / rows - 1], axis=-1)
     tensor = torch.from_numpy(grid).to(images)
     return F.grid_sample(
         images,
         tensor.expand(len(images), *tensor.shape),
-        mode=interpolation,
-        padding_mode=_PADDING[beyond],
+        mode="bilinear",
+        padding_mode=_PADDING[reading.beyond],
         align_corners=False,
     )
 
 
-def _copy(
-    images: Tensor,
-    matrix: NDArray[np.float64],
-    size: tuple[int, int],
-    beyond: Beyond,
-    level: Tensor,
-) -> Tensor:
+def _copy(images: Tensor, reading: _Reading, level: Tensor) -> Tensor:
     """Every sample falls on a source cell: copy it, so that k·90° and flips are exact."""
     rows, columns = images.shape[-2:]
-    x, y = (np.rint(part).astype(np.int64) for part in sample_positions(matrix, size))
+    positions = sample_positions(reading.matrix, reading.size)
+    x, y = (np.rint(part).astype(np.int64) for part in positions)
     inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
-    if beyond == "reflect":
+    if reading.beyond == "reflect":
         x, y = reflect(x, columns), reflect(y, rows)
     index = np.clip(y, 0, rows - 1) * columns + np.clip(x, 0, columns - 1)
     taken = images.flatten(2)[:, :, torch.from_numpy(index.ravel()).to(images.device)]
-    moved = taken.reshape(*images.shape[:2], *size)
-    if beyond == "fill" and not inside.all():
+    moved = taken.reshape(*images.shape[:2], *reading.size)
+    if reading.beyond == "fill" and not inside.all():
         moved = torch.where(torch.from_numpy(inside).to(images.device), moved, level)
     return moved
 
 
-def _shrink(
-    images: Tensor,
-    matrix: NDArray[np.float64],
-    size: tuple[int, int],
-    interpolation: Interpolation,
-    beyond: Beyond,
-) -> Tensor:
-    """Interpolate with kernels widened by the spacing of the samples."""
-    rows, columns = images.shape[-2:]
-    if matrix[0, 1] == 0 and matrix[1, 0] == 0:  # separable: two small matrix products
-        across = axis_weights(
-            matrix[0, 0] * np.arange(size[1]) + matrix[0, 2],
-            max(1.0, abs(matrix[0, 0])), columns, interpolation, beyond,
-        )  # fmt: skip
-        down = axis_weights(
-            matrix[1, 1] * np.arange(size[0]) + matrix[1, 2],
-            max(1.0, abs(matrix[1, 1])), rows, interpolation, beyond,
-        )  # fmt: skip
-        right = torch.from_numpy(across).to(images)
-        left = torch.from_numpy(down).to(images)
-        return left @ (images @ right.T)
-    operator = stretched_operator(
-        matrix, size, (rows, columns), interpolation, beyond, dtype=images.dtype
-    ).to(images.device)
-    flat = images.reshape(-1, rows * columns)
-    return (operator @ flat.T).T.reshape(*images.shape[:2], *size)
+def _weigh_axes(images: Tensor, reading: _Reading) -> Tensor:
+    """Samples in rows and columns along the axes: two small matrix products."""
+    factors = []
+    for axis in (0, 1):  # x, y: sizes and shapes count the other way
+        jump, start = reading.matrix[axis, axis], reading.matrix[axis, 2]
+        weights = axis_weights(
+            jump * np.arange(reading.size[1 - axis]) + start,
+            reading.stretch[axis],
+            images.shape[3 - axis],
+            reading.interpolation,
+            reading.beyond,
+        )
+        factors.append(torch.from_numpy(weights).to(images))
+    across, down = factors
+    return down @ (images @ across.T)
+
+
+def _weigh(images: Tensor, reading: _Reading) -> Tensor:
+    """Samples anywhere: a sparse matrix product, in bands of rows that bound its memory."""
+    rows, columns = reading.size
+    flat = images.flatten(2).flatten(0, 1).T
+    taps = 16 * math.prod(reading.stretch)
+    step = max(1, int(_TAPS / (taps * columns)))
+    bands = []
+    for first in range(0, rows, step):
+        down = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, first], [0.0, 0.0, 1.0]])
+        operator = stretched_operator(
+            reading.matrix @ down,
+            (min(step, rows - first), columns),
+            (images.shape[2], images.shape[3]),
+            reading.interpolation,
+            reading.beyond,
+            images.dtype,
+            antialias=reading.antialias,
+        )
+        bands.append(operator.to(images.device) @ flat)
+    moved = bands[0] if len(bands) == 1 else torch.cat(bands)
+    return moved.T.reshape(*images.shape[:2], rows, columns)
 
 
 def sample_positions(
@@ -183,14 +212,6 @@ def sample_positions(
     x = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]
     y = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]
     return x, y
-
-
-def _is_exact(matrix: NDArray[np.float64]) -> bool:
-    """Whether the linear part permutes or flips the axes and all samples fall on cells."""
-    linear = np.abs(matrix[:2, :2])
-    whole = np.abs(matrix[:2] - np.rint(matrix[:2])).max() < _EXACT
-    one_each = all((np.rint(linear).sum(axis) == 1).all() for axis in (0, 1))
-    return bool(whole and one_each)
 
 
 def _check(

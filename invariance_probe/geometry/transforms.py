@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from ..errors import ProbeError
 
-KINDS = (
-    "identity",
-    "rotation",
-    "scaling",
-    "translation",
-    "reflection",
-    "shear",
-    "affine",
-)
+_COUNTS = {  # of parameters
+    "identity": (0,),
+    "rotation": (1,),
+    "scaling": (1, 2),
+    "translation": (2,),
+    "reflection": (1,),
+    "shear": (2,),
+    "affine": (6,),
+}
+KINDS = tuple(_COUNTS)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class Transform:
     parameters: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if self.kind not in _COUNTS:
+            raise ProbeError(
+                f"unknown transformation kind {self.kind!r}; there are {', '.join(KINDS)}"
+            )
+        counts = _COUNTS[self.kind]
+        if len(self.parameters) not in counts:
+            raise ProbeError(
+                f"{self!r} has {len(self.parameters)} parameters; "
+                f"kind {self.kind!r} takes {' or '.join(map(str, counts))}"
+            )
         if not all(math.isfinite(value) for value in self.parameters):
             raise ProbeError(f"{self!r} has a parameter that is not finite; give finite numbers")
         if abs(np.linalg.det(self.matrix[:2, :2])) < 1e-12:
@@ -234,8 +245,6 @@ def _matrix(kind: str, p: tuple[float, ...]) -> NDArray[np.float64]:
         linear = [[1.0, p[0]], [p[1], 1.0]]
     elif kind == "affine":
         linear, shift = [[p[0], p[1]], [p[3], p[4]]], [p[2], p[5]]
-    elif kind != "identity":
-        raise ProbeError(f"unknown transformation kind {kind!r}; there are {', '.join(KINDS)}")
     return np.array([[*linear[0], shift[0]], [*linear[1], shift[1]], [0.0, 0.0, 1.0]])
 
 

@@ -1,24 +1,28 @@
-"""Networks: activations of named layers, measured frames, safe checkpoints, networks by name."""
+"""Networks: built by name, loaded safely, their layers, maps and frames."""
 
 from .activations import Activations, check_finite
-from .build import Network, build_network
-from .checkpoints import load_checkpoint, load_state
+from .build import Network, build_network, network_names
+from .checkpoints import Fit, file_sha256, load_checkpoint, load_state
 from .classifiers import MnistCNN
-from .frames import LayerFrame, measure_frames, nearest_aligned_size
+from .frames import LayerFrame, measure_frames, nearest_aligned_size, nearest_aligned_sizes
 from .layers import LayerInfo, list_layers, select_layers
 
 __all__ = [
     "Activations",
+    "Fit",
     "LayerFrame",
     "LayerInfo",
     "MnistCNN",
     "Network",
     "build_network",
     "check_finite",
+    "file_sha256",
     "list_layers",
     "load_checkpoint",
     "load_state",
     "measure_frames",
     "nearest_aligned_size",
+    "nearest_aligned_sizes",
+    "network_names",
     "select_layers",
 ]

@@ -111,19 +111,22 @@ def map_sizes(
 
 
 def thin_strip(
-    network: nn.Module, layers: Sequence[str], axis: str, canvas: tuple[int, int], channels: int
-) -> Strip:
-    """The thinnest strip along `axis` that the network takes at the canvas's own length."""
+    network: nn.Module, sizes: Mapping[str, tuple[int, int]], axis: str,
+    canvas: tuple[int, int], channels: int,
+) -> Strip:  # fmt: skip
+    """The thinnest strip along `axis` on which maps are as long as on the canvas (`sizes`)."""
     length, across = canvas[::-1] if axis == "x" else canvas
+    side = 1 if axis == "x" else 0
     for thickness in (1, 8, 32, 80):
         if thickness >= across:
             break
         strip = Strip(network, channels, axis, thickness)
         try:
-            strip.shapes(layers, length)
+            found = strip.shapes(list(sizes), length)
         except ProbeError:
             continue
-        return strip
+        if all(found[layer][side] == size[side] for layer, size in sizes.items()):
+            return strip
     return Strip(network, channels, axis, across)
 
 
@@ -141,9 +144,7 @@ def measure_lines(
         for layer, count in cells.items()
     }
     for growth in GROWTH:
-        here = [
-            layer for layer in steps if layer not in lines and (not growth or layer in added)
-        ]
+        here = [layer for layer in steps if layer not in lines and (not growth or layer in added)]
         if not here:
             break
         try:
@@ -166,7 +167,11 @@ def added_cells(strip: Strip, cells: Mapping[str, int], length: int) -> dict[str
         before = strip.shapes(list(cells), length)
         after = strip.shapes(list(cells), length + 192)
     except ProbeError:
-        return {}
+        if len(cells) == 1:
+            return {}
+        # One layer behind a fully connected one must not keep the others from growing.
+        alone = [added_cells(strip, {layer: count}, length) for layer, count in cells.items()]
+        return {layer: more for one in alone for layer, more in one.items()}
     side = 1 if strip.axis == "x" else 0
     if strip.axis == "x":
         for layer, size in after.items():

@@ -86,16 +86,24 @@ def _centroids(
             raise _no_grid(layer)
         rows, columns = (torch.arange(n, dtype=torch.float64) for n in power.shape)
         centres.append(
-            (float((power.sum(0) * columns).sum()) / total, float((power.sum(1) * rows).sum()) / total)
+            (
+                float((power.sum(0) * columns).sum()) / total,
+                float((power.sum(1) * rows).sum()) / total,
+            )
         )
     return np.array(list(energy), dtype=np.float64), np.array(centres)
 
 
 def _spread(rows: int, columns: int) -> list[tuple[int, int]]:
     """Cells (column, row) that cover both axes, the border left out where there is an inside."""
-    along = [np.linspace(n // 4, n - 1 - n // 4, _CELLS).round().astype(int) for n in (columns, rows)]
-    shuffled = np.roll(along[1], _CELLS // 2)
-    return sorted({(int(u), int(v)) for u, v in (*zip(*along), *zip(along[0], shuffled))})
+    along = [
+        np.linspace(n // 4, n - 1 - n // 4, _CELLS).round().astype(int) for n in (columns, rows)
+    ]
+    pairs = (
+        np.concatenate([along[0], along[0]]),
+        np.concatenate([along[1], np.roll(along[1], _CELLS // 2)]),
+    )
+    return sorted({(int(u), int(v)) for u, v in zip(*pairs, strict=True)})
 
 
 def _no_grid(layer: str) -> ProbeError:

@@ -47,7 +47,9 @@ class Activations:
     def __call__(self, images: Tensor, *, outputs: Literal[False] = ...) -> dict[str, Tensor]: ...
 
     @overload
-    def __call__(self, images: Tensor, *, outputs: Literal[True]) -> tuple[dict[str, Tensor], Any]: ...
+    def __call__(
+        self, images: Tensor, *, outputs: Literal[True]
+    ) -> tuple[dict[str, Tensor], Any]: ...
 
     def __call__(
         self, images: Tensor, *, outputs: bool = False

@@ -1,13 +1,14 @@
-"""Networks by name: the embedded one, torchvision's, or a factory of the user's."""
+"""Networks by name: the embedded one, torchvision's, and those of a user's own factory."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,21 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
-from .checkpoints import file_sha256, load_checkpoint, read_metadata
+from .checkpoints import file_sha256, load_checkpoint, metadata
 from .classifiers import MnistCNN
 
-EMBEDDED = Path(__file__).parent / "weights" / "mnist_cnn.safetensors"
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_LARGER = {"inception_v3": 299, "efficientnet_b1": 240, "efficientnet_b2": 288}
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_MNIST = ((0.1307,), (0.3081,))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Network:
-    """A network in evaluation mode with what it expects to see.
+    """A network with what must be known to show it images.
 
-    `canvas` is (rows, columns) of its input, `mean` and `std` normalise each of its `channels`
-    after warping. `description` says where the weights come from; `checkpoint_sha256` is the hash
-    of their file.
+    `canvas` (rows, columns) is the input size in pixels, `channels` the number of input planes,
+    `mean` and `std` (one value a channel, or one for all) normalise pixels in [0, 1].
+    `description` says in words what the weights are; `checkpoint_sha256` is the hash of the file
+    they come from, None for random ones.
     """
 
     module: nn.Module
@@ -43,124 +44,196 @@ class Network:
 
 
 def build_network(
-    spec: str, checkpoint: str | Path | None = None, *, seed: int = 0, **arguments: Any
+    spec: str, checkpoint: str | Path | None = None, *, seed: int = 0, **kwargs: Any
 ) -> Network:
-    """Build a network by name and load its weights.
+    """Build a network in eval mode from its name; nothing is ever downloaded.
 
-    `spec` is "mnist_cnn" (the package's own, with its trained weights unless a checkpoint is
-    given), a torchvision classification model such as "resnet18" ("torchvision:resnet18" also),
-    or "package.module:factory", called with `arguments`; the current folder is importable. Without
-    a checkpoint torchvision models and factories keep the random weights that `seed` draws:
-    nothing is ever downloaded.
+    `spec` is "mnist_cnn" (the embedded network, by default with its trained weights), a
+    torchvision classifier ("resnet18" or "torchvision:resnet18"), or "package.module:factory",
+    a callable that returns a module or a Network; the current folder is importable. `kwargs` go
+    to the factory, or to the constructor. Without `checkpoint` torchvision networks have random
+    weights, drawn from `seed` and called so in the description.
 
-    Raises ProbeError for unknown names, factories that fail, and checkpoints that do not fit.
+    Raises ProbeError for unknown names (with near matches), factories that cannot be imported
+    or fail, and checkpoints that cannot be loaded or do not fit.
+
+    >>> build_network("resnet18", seed=1).description
+    'torchvision resnet18, random weights (seed 1)'
     """
-    torch_state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
+    kind, _, factory = spec.rpartition(":")
+    # A private stream of random numbers: building a network does not disturb the caller's.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         if spec == "mnist_cnn":
-            network = _embedded(checkpoint, arguments)
-        elif ":" in spec and not spec.startswith("torchvision:"):
-            network = _from_factory(spec, arguments)
+            network = _mnist_cnn(checkpoint, kwargs)
+            checkpoint = checkpoint or _embedded("mnist_cnn")
+        elif kind in ("", "torchvision"):
+            network = _torchvision(factory, seed, kwargs)
         else:
-            network = _from_torchvision(spec.removeprefix("torchvision:"), arguments, seed)
-    finally:
-        torch.set_rng_state(torch_state)
-    if checkpoint is None:
-        return network
-    load_checkpoint(network.module, checkpoint)
-    return Network(
-        module=network.module, name=network.name,
-        description=f"weights of {Path(checkpoint).name}", channels=network.channels,
-        canvas=network.canvas, mean=network.mean, std=network.std,
-        checkpoint_sha256=file_sha256(checkpoint),
-    )  # fmt: skip
+            network = _from_factory(kind, factory, seed, kwargs)
+    if checkpoint is not None:
+        network = _with_weights(network, Path(checkpoint))
+    network.module.eval()
+    return network
 
 
-def _embedded(checkpoint: str | Path | None, arguments: dict[str, Any]) -> Network:
-    module = _call("mnist_cnn", MnistCNN, arguments).eval()
-    about = read_metadata(EMBEDDED)
-    mean, std = (float(json.loads(about[name])) for name in ("mean", "std"))
-    sha256, description = None, ""
-    if checkpoint is None:
-        load_checkpoint(module, EMBEDDED)
-        sha256 = file_sha256(EMBEDDED)
-        accuracy = 100 * float(about["test_accuracy"])
-        description = f"trained on upright MNIST, {accuracy:.2f} % test accuracy"
-    return Network(
-        module=module, name="mnist_cnn", description=description, channels=1, canvas=(28, 28),
-        mean=(mean,), std=(std,), checkpoint_sha256=sha256,
-    )  # fmt: skip
-
-
-def _from_torchvision(name: str, arguments: dict[str, Any], seed: int) -> Network:
+def network_names() -> list[str]:
+    """Every name build_network knows besides factories, the embedded one first."""
     from torchvision import models
 
-    known = [m for m in models.list_models() if "/" not in m]
-    known = [m for m in known if not m.startswith(("quantized_", "raft", "mc3", "mvit", "r2plus1d",
-                                                   "r3d", "s3d", "swin3d"))]  # fmt: skip
-    if name not in known:
-        near = difflib.get_close_matches(name, [*known, "mnist_cnn"], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "give a torchvision model name"
+    return ["mnist_cnn", *models.list_models(module=models)]
+
+
+def _with_weights(network: Network, path: Path) -> Network:
+    load_checkpoint(network.module, path)
+    digest = file_sha256(path)
+    known = metadata(path)
+    embedded = path == _embedded(network.name)
+    source = "embedded weights" if embedded else f"weights of {path.name}"
+    accuracy = known.get("test_accuracy")
+    tested = f", test accuracy {float(accuracy):.2%}" if accuracy else ""
+    what = network.description.partition(", ")[0]
+    return replace(
+        network,
+        description=f"{what}, {source} (sha256 {digest[:12]}{tested})",
+        mean=_numbers(known.get("mean")) or network.mean,
+        std=_numbers(known.get("std")) or network.std,
+        checkpoint_sha256=digest,
+    )
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    """Normalisation as a checkpoint's metadata has it: a number or a list, in JSON."""
+    if text is None:
+        return ()
+    try:
+        value = json.loads(text)
+        return tuple(float(v) for v in (value if isinstance(value, list) else [value]))
+    except (ValueError, TypeError):
+        return ()
+
+
+def _embedded(name: str) -> Path:
+    return Path(str(resources.files(__package__) / "weights" / f"{name}.safetensors"))
+
+
+def _mnist_cnn(checkpoint: str | Path | None, kwargs: dict[str, Any]) -> Network:
+    if checkpoint is None and not _embedded("mnist_cnn").is_file():
         raise ProbeError(
-            f"unknown network {name!r}; {hint} Others go as 'package.module:factory'"
+            "the weights of mnist_cnn are not in this installation; install the package again or "
+            "give a checkpoint"
         )
-    settings = {"weights": None, "init_weights": True, **arguments}
-    if name not in ("googlenet", "inception_v3"):  # these warn when it is not given
-        settings.pop("init_weights")
-        settings.update(arguments)
-
-    def build(**given: Any) -> nn.Module:
-        return models.get_model(name, **given)
-
-    module = _call(name, build, settings).eval()
-    side = _LARGER.get(name, 224)
-    return Network(
-        module=module, name=name, description=f"random weights (seed {seed})", channels=3,
-        canvas=(side, side), mean=_IMAGENET_MEAN, std=_IMAGENET_STD,
-    )  # fmt: skip
+    module = _called("mnist_cnn", MnistCNN, kwargs)
+    canvas = int(kwargs.get("canvas", 28))
+    channels = int(kwargs.get("channels", 1))
+    return Network(module, "mnist_cnn", "MNIST CNN", channels, (canvas, canvas), *_MNIST)
 
 
-def _from_factory(spec: str, arguments: dict[str, Any]) -> Network:
-    module_name, _, attribute = spec.partition(":")
+def _torchvision(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise _unknown(name)
+    if name in ("googlenet", "inception_v3"):
+        kwargs = {"init_weights": True, **kwargs}
+    module = _called(name, lambda **given: models.get_model(name, weights=None, **given), kwargs)
+    canvas, mean, std = (224, 224), *_IMAGENET
+    weights = list(models.get_model_weights(name))
+    if weights:
+        # The published weights say what size and normalisation the architecture is used with.
+        preset = weights[0].transforms()
+        side = preset.crop_size[0]
+        canvas, mean, std = (side, side), tuple(preset.mean), tuple(preset.std)
+    if isinstance(fixed := getattr(module, "image_size", None), int):
+        canvas = (fixed, fixed)
+    text = f"torchvision {name}, random weights (seed {seed})"
+    return Network(module, name, text, _channels(module), canvas, mean, std)
+
+
+def _unknown(name: str) -> ProbeError:
+    names = network_names()
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {', '.join(close)}?" if close else "."
+    return ProbeError(
+        f"no network named {name!r}{hint} Give mnist_cnn, a torchvision classifier such as "
+        "resnet18, or package.module:factory"
+    )
+
+
+def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str, Any]) -> Network:
+    spec = f"{module_name}:{attribute}"
+    with _importing_from_here():
+        factory: Any = _imported(module_name)
+        for part in attribute.split("."):
+            if not hasattr(factory, part):
+                near = difflib.get_close_matches(part, dir(factory), n=3, cutoff=0.5)
+                hint = f"; did you mean {', '.join(near)}?" if near else ""
+                raise ProbeError(f"module {module_name!r} has no {attribute!r}{hint}")
+            factory = getattr(factory, part)
+        if not callable(factory):
+            raise ProbeError(
+                f"{spec} is a {type(factory).__name__}, not a callable; name a function or class "
+                "that returns the network"
+            )
+        built = _called(spec, factory, kwargs)
+    if isinstance(built, Network):
+        return built
+    if not isinstance(built, nn.Module):
+        raise ProbeError(
+            f"factory {spec} returned a {type(built).__name__}; it must return a torch.nn.Module"
+        )
+    channels = _channels(built)
+    text = f"{spec}, weights as the factory makes them (seed {seed})"
+    if channels == 3:
+        return Network(built, spec, text, 3, (224, 224), *_IMAGENET)
+    canvas = (28, 28) if channels == 1 else (224, 224)
+    return Network(built, spec, text, channels, canvas, (0.0,), (1.0,))
+
+
+def _called(spec: str, factory: Any, kwargs: dict[str, Any]) -> Any:
+    try:
+        return factory(**kwargs)
+    except ProbeError:
+        raise
+    except Exception as error:
+        raise ProbeError(f"building {spec} raised {_text(error)}") from error
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise ProbeError(
+                f"no module {error.name!r} in {Path.cwd()} or among the installed packages"
+            ) from error
+        raise ProbeError(f"importing {name!r} raised {_text(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise ProbeError(f"importing {name!r} raised {_text(error)}") from error
+
+
+def _text(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@contextmanager
+def _importing_from_here() -> Iterator[None]:
+    """The current folder is importable, as with `python -m`."""
     here = str(Path.cwd())
     added = here not in sys.path
     if added:
         sys.path.insert(0, here)
     try:
-        home = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ProbeError(
-            f"network {spec!r}: cannot import {module_name!r} ({error}); run from the folder that "
-            "holds it, or install it"
-        ) from None
+        yield
     finally:
-        if added:
+        if added and here in sys.path:
             sys.path.remove(here)
-    factory = getattr(home, attribute, None)
-    if not callable(factory):
-        near = difflib.get_close_matches(attribute, dir(home), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ProbeError(f"network {spec!r}: {module_name} has no callable {attribute!r}{hint}")
-    built = _call(spec, factory, arguments)
-    if isinstance(built, Network):
-        return built
-    if not isinstance(built, nn.Module):
-        raise ProbeError(f"network {spec!r} gave {type(built).__name__}; return a torch.nn.Module")
-    first = next((m for m in built.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = 3 if first is None else first.in_channels
-    side = 28 if channels == 1 else 224
-    return Network(
-        module=built.eval(), name=spec, description="weights of the factory", channels=channels,
-        canvas=(side, side), mean=(0.0,) * channels, std=(1.0,) * channels,
-    )  # fmt: skip
 
 
-def _call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    try:
-        return factory(**arguments)
-    except Exception as error:  # a user's factory may raise anything; its name is what helps
-        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise ProbeError(
-            f"network {name!r} could not be built with ({given}): {type(error).__name__}: {error}"
-        ) from error
+def _channels(module: nn.Module) -> int:
+    """Input planes of the first convolution, 3 where there is none."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    return 3

@@ -64,14 +64,12 @@ def measure_frames(
         rows, columns = as_map(layer, output, network).shape[2:]
         sizes[layer] = (int(rows), int(columns))
 
-    import torch
-
     images = torch.zeros(1, channels, *canvas).to(like(network))
     run(network, images, layers, take)
     lines: dict[str, dict[str, Line]] = {}
     added: dict[str, dict[str, int]] = {}
     for axis, side in (("x", 1), ("y", 0)):
-        strip = thin_strip(network, layers, axis, canvas, channels)
+        strip = thin_strip(network, sizes, axis, canvas, channels)
         cells = {layer: sizes[layer][side] for layer in layers}
         added[axis] = added_cells(strip, cells, canvas[side])
         lines[axis] = measure_lines(strip, cells, canvas[side], added[axis])
@@ -130,34 +128,36 @@ def nearest_aligned_sizes(
     layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
     if frames is None:
         frames = measure_frames(network, layers, canvas, channels)
+    sizes = {layer: frames[layer].size for layer in layers}
     along: dict[str, dict[str, int]] = {}
     for axis, side in (("x", 1), ("y", 0)):
-        strip = thin_strip(network, layers, axis, canvas, channels)
+        strip = thin_strip(network, sizes, axis, canvas, channels)
         along[axis] = _aligned_lengths(strip, {name: frames[name] for name in layers}, canvas[side])
-    sizes = {
+    aligned: dict[str, tuple[int, int] | None] = {
         layer: (along["y"][layer], along["x"][layer])
         if layer in along["x"] and layer in along["y"]
         else None
         for layer in layers
     }
-    for size in set(sizes.values()) - {None, canvas}:
-        assert size is not None
-        here = [layer for layer in layers if sizes[layer] == size]
+    for size in set(aligned.values()) - {None, canvas}:
+        here = [layer for layer in layers if aligned[layer] == size]
         try:
-            anew = measure_frames(network, here, size, channels)
+            anew = measure_frames(network, here, size or canvas, channels)
         except ProbeError:
             anew = {}
         for layer in here:
             if layer not in anew or max(map(abs, anew[layer].centre_offset)) > _ALIGNED:
-                sizes[layer] = None
-    return sizes
+                aligned[layer] = None
+    return aligned
 
 
 def _aligned_lengths(strip: Strip, frames: dict[str, Frame], length: int) -> dict[str, int]:
     """The length of canvas nearest to `length` that centres each layer along the strip."""
     axis, side = (0, 1) if strip.axis == "x" else (1, 0)
     found: dict[str, int] = {}
-    for other in sorted(range(length - _REACH, length + _REACH + 1), key=lambda n: (abs(n - length), -n)):
+    for other in sorted(
+        range(length - _REACH, length + _REACH + 1), key=lambda n: (abs(n - length), -n)
+    ):
         pending = [layer for layer in frames if layer not in found]
         if other < 1 or not pending:
             continue

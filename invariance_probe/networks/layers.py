@@ -63,9 +63,7 @@ def list_layers(network: nn.Module, example: Tensor) -> list[LayerInfo]:
     return found
 
 
-def select_layers(
-    network: nn.Module, patterns: str | Sequence[str], example: Tensor
-) -> list[str]:
+def select_layers(network: nn.Module, patterns: str | Sequence[str], example: Tensor) -> list[str]:
     """The spatial layers that the patterns name, each once, in the order of the patterns.
 
     A pattern is a name ("layer1", "relu#2") or a glob within one level of names: `*` and `?`
@@ -128,9 +126,7 @@ def default_layers(layers: Sequence[LayerInfo], most: int = 8) -> list[str]:
     return [chosen[(2 * index * last + most - 1) // (2 * (most - 1))] for index in range(most)]
 
 
-def _exact(
-    network: nn.Module, name: str, called: dict[str, LayerInfo], example: Tensor
-) -> str:
+def _exact(network: nn.Module, name: str, called: dict[str, LayerInfo], example: Tensor) -> str:
     if name in called and called[name].spatial:
         return name
 
@@ -151,4 +147,7 @@ def _translate(pattern: str) -> re.Pattern[str]:
             parts.append(f"[^{inner[1:]}]" if inner[0] == "!" and inner[1:] else f"[{inner}]")
         else:
             parts.append({"**": ".*", "*": "[^.]*", "?": "[^.]"}.get(token, re.escape(token)))
-    return re.compile("".join(parts))
+    try:
+        return re.compile("".join(parts))
+    except re.error:
+        return re.compile(r"(?!)")  # a range that runs backwards, as [z-a], matches nothing

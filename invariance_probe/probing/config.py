@@ -31,6 +31,8 @@ class ProbeConfig:
     number : how many images, drawn with the options' seed; None takes all.
     checkpoint : a file of weights; None takes the embedded or random ones.
     arguments : keyword arguments of a factory.
+    channels : what the images of a folder are turned into, 1 or 3; None takes images that are all
+        of one kind, and turns them into what the network takes.
     canvas : (rows, columns) that the network sees; None takes the network's own.
     mean, std : normalisation; None takes the network's own.
     """
@@ -44,6 +46,7 @@ class ProbeConfig:
     train: bool = False
     checkpoint: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    channels: int | None = None
     canvas: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -98,7 +101,9 @@ def load_images(config: ProbeConfig, network: Network) -> ImageSet:
     if config.images == "digits":
         images = embedded_digits(canvas=canvas, channels=network.channels)
     elif Path(config.images).is_dir() or "/" in config.images or config.images.startswith("."):
-        images = image_folder(config.images, canvas, network.channels)
+        images = image_folder(config.images, canvas, config.channels)
+        if config.channels is None and images.channels != network.channels:
+            images = image_folder(config.images, canvas, network.channels)
     elif config.data_root is not None:
         images = torchvision_images(
             config.images,

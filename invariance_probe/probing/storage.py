@@ -66,9 +66,7 @@ def _is_result(folder: Path) -> bool:
 
 
 @contextmanager
-def whole_folder(
-    folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()
-) -> Iterator[Path]:
+def whole_folder(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> Iterator[Path]:
     """A new folder to fill that takes the place of `folder` when the block ends well.
 
     Whatever stops the block, Ctrl-C included, nothing is left behind and an older result stays.
@@ -130,7 +128,9 @@ def read_folder(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, NDArray[Any]], dict[str, Any]]:
     """Tables, arrays and provenance of a result folder."""
     if not (folder / _PROVENANCE).is_file():
-        raise ProbeError(f"{folder} holds no result (no {_PROVENANCE}); run a probe with --out first")
+        raise ProbeError(
+            f"{folder} holds no result (no {_PROVENANCE}); run a probe with --out first"
+        )
     try:
         provenance = json.loads((folder / _PROVENANCE).read_text(encoding="utf-8"))
         tables = {

@@ -18,7 +18,14 @@ from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel
 from ._select import Block, around, choose_blocks, choose_rungs, interval_percent, unrolled
 from .style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
 
-XLABELS = {"rotation": "angle (degrees)", "scaling": "scale factor"}
+_XLABELS = {
+    "rotation": "angle (degrees)",
+    "scaling": "scale factor",
+    "reflection": "mirror axis (degrees)",
+    "translation": "shift dx, dy (pixels)",
+    "shear": "shear kx, ky",
+    "affine": "matrix a, b, c, d, e, f",
+}
 
 
 @styled
@@ -45,7 +52,7 @@ def plot_residuals(
     blocks = choose_blocks(result, kind, layers)
     sizes = [len(block.layers) for block in blocks]
     if axes is None:
-        columns, rows = panel_rows(sizes)
+        columns, _ = panel_rows(sizes)
         row_height = 42.0 if columns > 2 else 52.0
         figure, chosen = panel_grid(sizes, row_height=row_height, extra=16.0 if columns > 1 else 22)
         left, low = leftmost(sizes), lowest(sizes)
@@ -60,20 +67,36 @@ def plot_residuals(
         top = max(top, _panel(ax, block, layer, shown))
         ax.set_title(layer)
         if low[place]:
-            ax.set_xlabel(XLABELS.get(block.kind, "") if block.numeric else block.kind)
+            ax.set_xlabel(axis_label(block))
         if left[place]:
             ax.set_ylabel(RESIDUAL)
     for ax in chosen:
         ax.set_ylim(0, 1.04 * top if top > 0 else 1.0)
     if axes is None:
         first = blocks[0].result
-        handles = legend_handles(choose_rungs(first, rungs), interval_percent(first))
+        bands = any(block.numeric for block in blocks)
+        handles = legend_handles(choose_rungs(first, rungs), interval_percent(first), bands)
         wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
-        figure.legend(handles=handles, loc="outside lower center", ncols=4 if wide else 2)
+        figure.legend(
+            handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=4 if wide else 2
+        )
     return figure
 
 
-def legend_handles(rungs: Sequence[str], level: str) -> list[Artist]:
+def axis_label(block: Block) -> str:
+    """What the axis of a block's transformations is called, with units."""
+    if block.kind == "scaling" and not block.numeric:
+        return "scale factors x, y"
+    return _XLABELS.get(block.kind, block.kind)
+
+
+def move_names(moves: pd.DataFrame) -> list[str]:
+    """The parameters of transformations as tick labels."""
+    texts = [text.partition(":")[2] or text for text in moves["transform"]]
+    return [text.replace("-", "−").replace(",", ", ") for text in texts]
+
+
+def legend_handles(rungs: Sequence[str], level: str, bands: bool) -> list[Artist]:
     """One entry per rung, one for the band between floor and ceiling, one for the intervals."""
     handles: list[Artist] = []
     for rung in rungs:
@@ -86,7 +109,14 @@ def legend_handles(rungs: Sequence[str], level: str) -> list[Artist]:
         )  # fmt: skip
     handles.append(Patch(facecolor=SHADE, label="between floor and ceiling"))
     first = rung_style(rungs[min(1, len(rungs) - 1)], tuple(rungs))
-    handles.append(Patch(facecolor=first.colour, alpha=0.25, label=f"{level} interval"))
+    name = f"{level} interval"
+    if bands:
+        handles.append(Patch(facecolor=first.colour, alpha=0.25, label=name))
+    else:
+        bar = Line2D(
+            [], [], color=first.colour, marker="|", markersize=8, linestyle="none", label=name
+        )
+        handles.append(bar)
     return handles
 
 
@@ -113,7 +143,12 @@ def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], ki
         return by_rung[rung][name].to_numpy(dtype=float)[index]
 
     ax.fill_between(
-        x, column(FLOOR, "residual"), column(CEILING, "residual"), color=SHADE, linewidth=0, zorder=0
+        x,
+        column(FLOOR, "residual"),
+        column(CEILING, "residual"),
+        color=SHADE,
+        linewidth=0,
+        zorder=0,
     )
     for order, rung in enumerate(rungs):
         style = rung_style(rung, tuple(rungs))
@@ -137,7 +172,7 @@ def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], ki
 
 
 def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: str) -> None:
-    names = by_rung[FLOOR]["transform"].tolist()
+    names = move_names(by_rung[FLOOR])
     floor, ceiling = (by_rung[rung]["residual"].to_numpy(dtype=float) for rung in (FLOOR, CEILING))
     place = np.arange(len(names), dtype=float)
     ax.bar(place, ceiling - floor, bottom=floor, width=0.9, color=SHADE, zorder=0)
@@ -151,9 +186,8 @@ def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: 
             place + (order - (len(rungs) - 1) / 2) * step, value, yerr=reach,
             color=style.colour, marker=style.marker or "_", markersize=3.5 if style.marker else 5,
             markeredgewidth=0 if style.marker else 1.2, linestyle="none", elinewidth=0.8,
-            label=style.label, zorder=3,
+            label=style.label, zorder=3, clip_on=False,
         )  # fmt: skip
     ax.set_xlim(-0.5, len(names) - 0.5)
-    texts = [name.partition(":")[2] or name for name in names]
-    turn = 90 if sum(map(len, texts)) > 16 else 0
-    ax.set_xticks(place, texts, rotation=turn)
+    turn = 90 if sum(map(len, names)) > 16 else 0
+    ax.set_xticks(place, names, rotation=turn)

@@ -16,7 +16,7 @@ NARROW, WIDE = 85.0, 170.0
 
 RESIDUAL = "residual (fraction of\nvariance unexplained)"
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: same layout on every machine
     "font.size": 8.0,
@@ -69,7 +69,7 @@ class RungStyle:
     label: str
     colour: str
     marker: str
-    line: str | tuple[int, tuple[float, ...]]
+    line: Any
 
 
 _RUNGS = {

@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 
 from invariance_probe.geometry import Frame, Transform, identity
-
-# Examples are quick, but a busy machine must not fail them for taking 200 ms.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 class Scene:

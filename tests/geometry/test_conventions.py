@@ -154,14 +154,38 @@ def test_pixels_are_centres_and_corners_are_not_aligned() -> None:
     assert (large - aligned).abs().max() > 0.1
 
 
-def test_bicubic_is_pytorchs_and_opencvs() -> None:
-    small = torch.randn(1, 1, 6, 5, dtype=torch.float64)
-    large = warp(small, scaling(3), size=(18, 15), beyond="nearest", interpolation="bicubic")
-    expected = F.interpolate(small, size=(18, 15), mode="bicubic", align_corners=False)
-    torch.testing.assert_close(large, expected)
-    cv2 = pytest.importorskip("cv2")
-    expected = cv2.resize(small[0, 0].numpy(), (15, 18), interpolation=cv2.INTER_CUBIC)
-    np.testing.assert_allclose(large[0, 0], expected, atol=1e-5)
+def test_bicubic_is_third_order_accurate() -> None:
+    """Only a = −1/2 keeps parabolas; the −3/4 of PyTorch and OpenCV bends even straight lines."""
+    x, y = CANVAS.positions().T.reshape(2, 1, 1, ROWS, COLUMNS)
+    parabola = torch.from_numpy(x**2 / 50 - x * y / 30 + y**2 / 70 + x - 2 * y)
+    moved = warp(parabola, translation(0.3, -0.4), interpolation="bicubic")
+    x, y = x - 0.3, y + 0.4
+    expected = torch.from_numpy(x**2 / 50 - x * y / 30 + y**2 / 70 + x - 2 * y)
+    inner = (..., slice(3, -3), slice(3, -3))
+    torch.testing.assert_close(moved[inner], expected[inner], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("interpolation", "worst"), [("bilinear", 0.025), ("bicubic", 0.0015)])
+def test_worst_error_on_a_unit_wave_of_14_cells(interpolation: str, worst: float) -> None:
+    phase = 2 * math.pi * CANVAS.positions()[:, 0].reshape(1, 1, ROWS, COLUMNS) / 14
+    errors = []
+    for shift in np.linspace(0.05, 0.95, 19):
+        wave, expected = (torch.from_numpy(np.cos(phase - p)) for p in (0, shift * math.pi / 7))
+        moved = warp(wave, translation(shift, 0), interpolation=interpolation)
+        errors.append(float((moved - expected)[..., 3:-3].abs().max()))
+    assert max(errors) == pytest.approx(worst, rel=0.05)
+
+
+def test_bicubic_is_pillows() -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    small = torch.randn(1, 1, 6, 5)
+    picture = image_module.fromarray(small[0, 0].numpy())
+    expected = np.asarray(picture.resize((15, 18), image_module.Resampling.BICUBIC))
+    options = {"size": (18, 15), "interpolation": "bicubic"}
+    large = warp(small, scaling(3), **options)
+    # Pillow leaves out what lies beyond the edge and divides by the weight that is left
+    weight = warp(torch.ones_like(small), scaling(3), **options)
+    np.testing.assert_allclose((large / weight)[0, 0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("degrees", [20.0, 45.0, -70.0])

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invariance_probe.geometry import rotation
 from invariance_probe.geometry.kernels import (
     axis_weights,
     kernel,
     reflect,
     stretched_operator,
+    stretches,
     taps,
 )
 
@@ -48,12 +50,43 @@ def test_kernel_is_even_and_its_shifts_sum_to_one(interpolation: str) -> None:
 
 @pytest.mark.parametrize("interpolation", KINDS)
 def test_kernel_is_pytorchs_impulse_response(interpolation: str) -> None:
+    """With antialias: without it, PyTorch's bicubic kernel is another one (a = −3/4)."""
     impulse = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
     impulse[0, 0, 4, 4] = 1
-    fine = F.interpolate(impulse, scale_factor=8, mode=interpolation, align_corners=False)[0, 0]
+    options = {"align_corners": False, "antialias": True}
+    fine = F.interpolate(impulse, scale_factor=8, mode=interpolation, **options)[0, 0]
     distance = (np.arange(72) + 0.5) / 8 - 0.5 - 4
     weights = kernel(distance, interpolation)
     np.testing.assert_allclose(fine, np.outer(weights, weights), atol=1e-12)
+
+
+@pytest.mark.parametrize("power", [0, 1, 2])
+def test_cubic_kernel_keeps_parabolas(power: int) -> None:
+    offsets = np.linspace(-0.5, 0.5, 21)
+    cells = np.arange(-3, 4)
+    weights = kernel(cells - offsets[:, None], "bicubic")
+    np.testing.assert_allclose(weights @ cells**power, offsets**power, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        (np.eye(3), (1, 1)),
+        (np.diag([0.5, 3, 1]), (1, 3)),
+        (np.array([[1, 0.75, 9], [0, 1, 9], [0, 0, 1]]), (1.25, 1)),
+        (rotation(33).matrix @ np.diag([2, 2, 1]), (2, 2)),
+    ],
+)
+def test_kernels_widen_with_the_rows_of_the_matrix(
+    matrix: np.ndarray, expected: tuple[float, float]
+) -> None:
+    assert stretches(matrix) == pytest.approx(expected, rel=1e-14)
+    assert stretches(matrix, antialias=False) == (1, 1)
+
+
+@pytest.mark.parametrize("degrees", [33.0, 45.0, 120.0])
+def test_rounding_in_a_rotation_widens_nothing(degrees: float) -> None:
+    assert stretches(rotation(degrees).matrix * (1 + 1e-12)) == (1, 1)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
@@ -137,6 +170,28 @@ def test_operator_of_a_rotation_widens_both_axes_by_the_shrinking() -> None:
             down = np.maximum(0, 1 - np.abs(np.arange(-60, 80) - y) / 2.5)
             expected = np.outer(down / down.sum(), across / across.sum())[60:80, 60:78]
             np.testing.assert_allclose(dense[row, column], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("beyond", PADS)
+def test_operator_is_a_proper_sparse_matrix(beyond: str) -> None:
+    """Each source cell once a row and in order, also where an edge is read several times."""
+    matrix = rotation(33).matrix @ np.diag([1.7, 1.7, 1])
+    operator = stretched_operator(matrix, (9, 9), (5, 4), "bicubic", beyond, torch.float64)
+    torch.sparse_csr_tensor(
+        operator.crow_indices(), operator.col_indices(), operator.values(), operator.shape,
+        check_invariants=True,
+    )  # fmt: skip
+    sums = operator.to_dense().sum(1)
+    if beyond != "fill":
+        torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+def test_operator_without_antialiasing_has_the_kernels_own_width() -> None:
+    matrix = rotation(33).matrix @ np.diag([3.0, 3.0, 1])
+    options = ((4, 4), (20, 20), "bilinear", "nearest", torch.float64)
+    own, wide = (stretched_operator(matrix, *options, antialias=on) for on in (False, True))
+    assert own.crow_indices().diff().max() <= 4
+    assert wide.crow_indices().diff().max() > 16
 
 
 def test_operator_has_the_dtype_asked_for_and_warns_of_nothing(

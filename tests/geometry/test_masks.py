@@ -157,13 +157,23 @@ def test_no_cell_left_names_the_worst_transformation() -> None:
 def test_no_cell_left_by_transformations_that_each_leave_some() -> None:
     right, left = (translation(dx, 0) @ scaling(0.3, 1) for dx in (3, -3))
     assert valid_cells(image_frame(10, 10), [right], (10, 10)).sum() == 40  # 1.5 <= x <= 4.5
-    with pytest.raises(ProbeError, match=r"\(affine:0.3,0,3,0,1,0 alone leaves 40 of 100; erode=0"):
+    with pytest.raises(ProbeError, match=r"alone leaves 40 of 100, together none; erode=0 px\)"):
         valid_cells(image_frame(10, 10), [identity(), right, left], (10, 10))
 
 
 def test_no_cell_left_by_erosion_alone() -> None:
-    with pytest.raises(ProbeError, match=r"\(erosion of 100; erode=6 px\).*less erosion"):
-        valid_cells(image_frame(10, 10), [], (10, 10), erode=6)
+    message = (
+        r"no cell of the 10x10 map lies on the 10x10 canvas and erode=6 px from its edge; "
+        r"use less erosion or an earlier layer"
+    )
+    for transforms in ([], [identity(), rotation(30)]):  # no transformation is to blame
+        with pytest.raises(ProbeError, match=message):
+            valid_cells(image_frame(10, 10), transforms, (10, 10), erode=6)
+
+
+def test_no_cell_left_by_a_transformation_and_erosion() -> None:
+    with pytest.raises(ProbeError, match=r"\(scaling:0.1 alone leaves 0 of 100; erode=4.5 px\)"):
+        valid_cells(image_frame(10, 10), [identity(), scaling(0.1)], (10, 10), erode=4.5)
 
 
 # Coverage

@@ -52,7 +52,7 @@ def pixel_matrix(transform: Transform, rows: int, columns: int) -> np.ndarray:
     return centre @ transform.matrix @ np.linalg.inv(centre)
 
 
-def cubic(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
+def cubic(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
     d = np.abs(distance)
     near = (a + 2) * d**3 - (a + 3) * d**2 + 1
     far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
@@ -185,6 +185,16 @@ def test_definition_pixel_by_pixel(transform: Transform, interpolation: str, bey
     np.testing.assert_allclose(moved[1, 2], expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("beyond", PADS)
+@pytest.mark.parametrize("transform", [scaling(0.4, 0.7), rotation(50) @ scaling(0.45)], ids=str)
+def test_without_antialiasing_the_kernel_keeps_its_width(transform: Transform, beyond: str) -> None:
+    still = images(7, 10)
+    for interpolation in ("bilinear", "bicubic"):
+        options = {"interpolation": interpolation, "beyond": beyond, "antialias": False}
+        expected = by_hand(still[1, 2], transform, **options)
+        np.testing.assert_allclose(warp(still, transform, **options)[1, 2], expected, atol=1e-10)
+
+
 @pytest.mark.parametrize("beyond", SCIPY)
 @pytest.mark.parametrize("transform", [*GENERAL, scaling(0.4)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -235,7 +245,7 @@ def test_float32_positions_do_not_drift_on_large_images() -> None:
 
 
 @pytest.mark.parametrize("transform", GENERAL[:4], ids=str)
-@pytest.mark.parametrize(("interpolation", "tolerance"), [("bilinear", 0.03), ("bicubic", 0.01)])
+@pytest.mark.parametrize(("interpolation", "tolerance"), [("bilinear", 0.03), ("bicubic", 0.001)])
 def test_analytic_scene_is_moved(
     make_scene: type, transform: Transform, interpolation: str, tolerance: float
 ) -> None:
@@ -270,6 +280,15 @@ def test_fill_is_one_value_or_one_per_channel() -> None:
     for transform in (rotation(30), rotation(90)):
         with pytest.raises(ProbeError, match="fill has 2 values for 3 channels; give one or all"):
             warp(images(6, 6), transform, fill=(0.1, 0.2))
+
+
+@pytest.mark.parametrize("transform", [rotation(30), rotation(90)], ids=str)
+@pytest.mark.parametrize("level", [np.nan, np.inf, (0.1, -np.inf, 0.2)], ids=str)
+def test_fill_is_finite(level: float | tuple[float, ...], transform: Transform) -> None:
+    with pytest.raises(
+        ProbeError, match=r"fill=\(?.*(nan|inf).* is not finite; give the background"
+    ):
+        warp(images(6, 6), transform, fill=level)
 
 
 # Properties
@@ -319,56 +338,6 @@ def test_images_and_channels_do_not_mix(transform: Transform) -> None:
         for channel in range(3):
             alone = warp(still[image : image + 1, channel : channel + 1], transform)
             torch.testing.assert_close(moved[image, channel], alone[0, 0], atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize(
-    "transform", [rotation(90), rotation(30), scaling(0.5), rotation(30) @ scaling(0.5)], ids=str
-)
-class TestTensors:
-    """What goes in comes out: dtype, layout, gradients, emptiness, device."""
-
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-    def test_half_precision_is_computed_in_float32(
-        self, transform: Transform, dtype: torch.dtype
-    ) -> None:
-        still = images(10, 12).to(dtype)
-        moved = warp(still, transform, fill=0.25)
-        assert moved.dtype == dtype
-        assert torch.equal(moved, warp(still.float(), transform, fill=0.25).to(dtype))
-
-    def test_single_and_double_precision_agree(self, transform: Transform) -> None:
-        still = images(10, 12)
-        single = warp(still.float(), transform)
-        assert single.dtype == torch.float32
-        torch.testing.assert_close(single.double(), warp(still, transform), atol=1e-5, rtol=0)
-
-    def test_input_is_left_alone(self, transform: Transform) -> None:
-        still = images(10, 12)
-        before = still.clone()
-        warp(still, transform, fill=0.5).add_(1)
-        assert torch.equal(still, before)
-
-    def test_layout_in_memory_does_not_matter(self, transform: Transform) -> None:
-        still = images(10, 12)
-        channels_last = still.contiguous(memory_format=torch.channels_last)
-        cut = F.pad(still, (3, 2, 1, 4))[..., 1:11, 3:15]
-        for same in (channels_last, cut, still[:1].expand(2, -1, -1, -1)[:1]):
-            expected = warp(still[: len(same)], transform)
-            torch.testing.assert_close(warp(same, transform), expected, atol=1e-12, rtol=0)
-
-    def test_gradient(self, transform: Transform) -> None:
-        still = images(5, 6)[:1, :1].requires_grad_()
-        assert torch.autograd.gradcheck(lambda pixels: warp(pixels, transform, fill=0.5), (still,))
-
-    def test_no_images(self, transform: Transform) -> None:
-        assert warp(torch.zeros(0, 3, 10, 12), transform).shape == (0, 3, 10, 12)
-
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-    def test_gpu_agrees(self, transform: Transform) -> None:
-        still = images(10, 12)
-        moved = warp(still.cuda(), transform, fill=0.5)
-        assert moved.is_cuda
-        torch.testing.assert_close(moved.cpu(), warp(still, transform, fill=0.5))
 
 
 # Errors

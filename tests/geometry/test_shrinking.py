@@ -25,20 +25,43 @@ def images(rows: int, columns: int, dtype: torch.dtype = torch.float64) -> torch
     ids=["1/2", "1/3", "0.7", "4/7"],
 )
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_pytorchs_antialiasing_agrees(
-    dtype: torch.dtype, rows: int, columns: int, small: tuple[int, int]
+    interpolation: str, dtype: torch.dtype, rows: int, columns: int, small: tuple[int, int]
 ) -> None:
     still = images(rows, columns, dtype)
     factor = small[0] / rows
-    expected = F.interpolate(still, size=small, mode="bilinear", antialias=True)
-    moved = warp(still, scaling(factor), size=small)
+    expected = F.interpolate(still, size=small, mode=interpolation, antialias=True)
+    options = {"size": small, "interpolation": interpolation}
+    moved = warp(still, scaling(factor), **options)
     # PyTorch leaves out what lies beyond the edge and divides by the weight that is left
-    weight = warp(torch.ones_like(still), scaling(factor), size=small)
+    weight = warp(torch.ones_like(still), scaling(factor), **options)
     torch.testing.assert_close(moved / weight, expected, atol=1e-5, rtol=0)
-    nearest = warp(still, scaling(factor), size=small, beyond="nearest")
-    torch.testing.assert_close(
-        nearest[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], atol=1e-5, rtol=0
-    )
+    nearest = warp(still, scaling(factor), beyond="nearest", **options)
+    inner = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(nearest[inner], expected[inner], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("small", [(15, 20), (10, 13), (39, 52)], ids=str)
+def test_pillow_agrees(small: tuple[int, int]) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    rows, columns = 30, small[1] * 30 // small[0]
+    still = images(rows, columns, torch.float32)
+    picture = image_module.fromarray(still[1, 2].numpy())
+    expected = np.asarray(picture.resize(small[::-1], image_module.Resampling.BICUBIC))
+    options = {"size": small, "interpolation": "bicubic"}
+    moved = warp(still, scaling(small[0] / rows), **options)
+    weight = warp(torch.ones_like(still), scaling(small[0] / rows), **options)
+    np.testing.assert_allclose((moved / weight)[1, 2], expected, atol=1e-5)
+
+
+def test_bands_of_a_large_sparse_operator_join_without_a_seam(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    still, transform = images(23, 18), rotation(33) @ scaling(0.6)
+    whole = warp(still, transform)
+    monkeypatch.setattr("invariance_probe.geometry.resampling._TAPS", 3_000)
+    torch.testing.assert_close(warp(still, transform), whole, atol=1e-12, rtol=0)
 
 
 SHRINKING = [

@@ -319,6 +319,9 @@ def test_isclose_compares_what_is_moved_not_how_it_is_written() -> None:
         (lambda: shear(1, 1), r"shear\(1.0, 1.0\) cannot be undone \(determinant 0\)"),
         (lambda: affine(1, 2, 0, 2, 4, 0), r"affine\(.*\) cannot be undone"),
         (lambda: Transform("twirl", ()), r"unknown transformation kind 'twirl'.*rotation"),
+        (lambda: Transform("rotation", ()), r"rotation\(\) has 0 parameters; .*'rotation' takes 1"),
+        (lambda: Transform("affine", (1, 0)), r"affine\(1, 0\) has 2 parameters; .* takes 6"),
+        (lambda: Transform("scaling", (1, 2, 3)), r"has 3 parameters; .*'scaling' takes 1 or 2"),
         (lambda: from_matrix(np.eye(2)), r"needs a 3x3 or 2x3 matrix, not shape \(2, 2\)"),
         (
             lambda: from_matrix([[1, 0, 0], [0, 1, 0], [0.1, 0, 1]]),

@@ -1,0 +1,1 @@
+"""Helpers of the command line: how it reads, speaks, shows tables, writes files and ends."""

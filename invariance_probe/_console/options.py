@@ -1,0 +1,122 @@
+"""The options of the commands, with their help.
+
+None means that an option was not given: its default, or a replayed value, comes in later.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+Network = Annotated[
+    str | None,
+    Option(
+        "--network",
+        metavar="SPEC",
+        help="mnist_cnn (trained), a torchvision name such as resnet18 (random weights unless "
+        "--checkpoint is given), or package.module:factory. [default: mnist_cnn]",
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    Option(metavar="FILE", help="Weights: .safetensors, or .pt that holds tensors only."),
+]
+NetworkArg = Annotated[
+    list[str] | None,
+    Option(metavar="KEY=VALUE ...", help="Keyword arguments of the network's factory."),
+]
+Layers = Annotated[
+    list[str] | None,
+    Option(
+        metavar="PATTERN ...",
+        help="Names or glob patterns of layers; the command layers lists them. "
+        "[default: 4 to 8 maps through the network]",
+    ),
+]
+ListedLayers = Annotated[
+    list[str] | None, Option("--layers", metavar="PATTERN ...", help="Only these layers.")
+]
+AllLayers = Annotated[
+    bool, Option("--all", help="All layers of a long network, not only the outer ones.")
+]
+Transforms = Annotated[
+    list[str] | None,
+    Option(
+        metavar="TEXT ...",
+        help="rotation:30, rotation:START:STOP:STEP in degrees, scaling:START:STOP:NUMBER, "
+        "translation:DX,DY, reflection:AXIS, shear:KX, affine:A,B,C,D,E,F. "
+        "[default: rotation:-180:180:15]",
+    ),
+]
+Images = Annotated[
+    str | None,
+    Option(
+        metavar="WHICH",
+        help="digits (embedded), a folder of images, or a torchvision data set such as mnist. "
+        "[default: digits]",
+    ),
+]
+DataRoot = Annotated[
+    Path | None, Option(metavar="FOLDER", help="Where torchvision put the data set.")
+]
+Train = Annotated[
+    bool | None, Option("--train/--test", help="Part of the data set. [default: test]")
+]
+Number = Annotated[int | None, Option(metavar="N", help="How many images. [default: all]")]
+Channels = Annotated[
+    int | None,
+    Option(metavar="1|3", help="Convert the images of a folder; mixed ones need it."),
+]
+Canvas = Annotated[
+    str | None, Option(metavar="HxW", help="Input size in pixels. [default: the network's own]")
+]
+Mean = Annotated[
+    list[str] | None,
+    Option(metavar="X ...", help="Normalisation. [default: the network's own]"),
+]
+Std = Mean
+Weighting = Annotated[
+    str | None,
+    Option(
+        metavar="raw|channel",
+        help="channel divides each channel by its standard deviation. [default: raw]",
+    ),
+]
+Interpolation = Annotated[
+    str | None, Option(metavar="bilinear|bicubic", help="[default: bilinear]")
+]
+Family = Annotated[
+    str | None,
+    Option(
+        metavar="rotation|similarity|affine",
+        help="Over which transformations best is searched. "
+        "[default: the smallest that holds the inverse]",
+    ),
+]
+Erode = Annotated[
+    float | None,
+    Option(metavar="PIXELS", help="Margin that compared cells keep to the edge. [default: 0]"),
+]
+BatchSize = Annotated[int | None, Option(metavar="N", help="[default: 32]")]
+Resamples = Annotated[int | None, Option(metavar="N", help="Of the bootstrap. [default: 1000]")]
+Seed = Annotated[
+    int | None,
+    Option(metavar="N", help="Of split, bootstrap and random weights. [default: 0]"),
+]
+Device = Annotated[str | None, Option(metavar="NAME", help="cpu, cuda, ... [default: cpu]")]
+Config = Annotated[
+    Path | None,
+    Option(
+        metavar="RESULT", help="Replay a result folder or JSON file; other options override it."
+    ),
+]
+Figures = Annotated[bool, Option("--figures/--no-figures", help="Draw figures too.")]
+Out = Annotated[Path, Option(metavar="FOLDER", help="Where tables and figures go.")]
+FiguresOut = Annotated[
+    Path | None,
+    Option("--out", metavar="FOLDER", help="[default: figures/ in the result folder]"),
+]
+Formats = Annotated[str, Option("--format", metavar="svg,png,pdf", help="Kinds of files.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace what is there.")]

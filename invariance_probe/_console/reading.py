@@ -1,0 +1,139 @@
+"""How the command line reads its options."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ..errors import ProbeError
+from .talk import hint
+
+if TYPE_CHECKING:
+    from ..probing import ProbeConfig
+
+
+class Greedy(TyperCommand):
+    """A command without arguments, whose list options take all values up to the next option."""
+
+    several = ("--layers", "--transforms", "--network-arg", "--mean", "--std")
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each of its values, as the parser wants it."""
+        spread: list[str] = []
+        current, values = "", 0
+        for token in args:
+            if token.startswith("-") and not token[1:2].isdigit():
+                current, values = token if token in self.several else "", 0
+            elif current:
+                values += 1
+                if values > 1:
+                    spread.append(current)
+            spread.append(token)
+        return super().parse_args(ctx, spread)
+
+
+def words(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Values of a list option, which may also be joined by commas or spaces."""
+    if not values:
+        return None
+    return tuple(word for value in values for word in value.replace(",", " ").split())
+
+
+def numbers(name: str, values: Sequence[str] | None) -> tuple[float, ...] | None:
+    """The numbers of a list option."""
+    try:
+        return None if not values else tuple(float(word) for word in words(values) or ())
+    except ValueError:
+        raise ProbeError(f"{name} {' '.join(values or ())}: give numbers, such as 0.5") from None
+
+
+def canvas_size(text: str | None) -> tuple[int, int] | None:
+    """(rows, columns) from "224x224" or "224"."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ProbeError(f"--canvas {text}: give rows x columns in pixels, such as 224x224")
+    return int(sides[0]), int(sides[-1])
+
+
+def arguments(pairs: Sequence[str] | None) -> dict[str, Any] | None:
+    """{key: value} from "key=value" texts; values are JSON or Python literals, else text."""
+    if not pairs:
+        return None
+    read: dict[str, Any] = {}
+    for pair in pairs:
+        key, mark, text = pair.partition("=")
+        if not mark or not key.isidentifier():
+            raise ProbeError(f"--network-arg {pair}: write key=value, such as width=64")
+        read[key] = text
+        for parse in (ast.literal_eval, json.loads):
+            with suppress(ValueError, SyntaxError):
+                read[key] = parse(text)
+    return read
+
+
+def stored_config(path: Path | None) -> dict[str, Any]:
+    """The configuration in a result folder, its provenance.json, or a JSON file."""
+    if path is None:
+        return {}
+    file = path / "provenance.json" if path.is_dir() else path
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProbeError(f"{file} does not exist; give a result folder or a JSON file") from None
+    except (OSError, ValueError) as error:
+        raise ProbeError(f"{file} is no JSON file ({error}); give a result folder") from None
+    if isinstance(values, dict) and "software" in values:
+        values = values.get("config")
+        if not values:
+            raise ProbeError(
+                f"{path} was measured on Python objects and has no configuration to replay"
+            )
+    if not isinstance(values, dict):
+        raise ProbeError(f"{file} holds no configuration; give a result folder")
+    return values
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that this machine does not have."""
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        others = " or cuda" if torch.cuda.is_available() else ""
+        raise ProbeError(f"there is no device {name!r} here; use cpu{others}") from None
+
+
+def configured(
+    stored: dict[str, Any], given: dict[str, Any], options: dict[str, Any]
+) -> ProbeConfig:
+    """The stored configuration with the options that were given in its place."""
+    from ..probing import ProbeConfig
+
+    values = stored | {name: value for name, value in given.items() if value is not None}
+    kept = {name: value for name, value in options.items() if value is not None}
+    values["options"] = {**stored.get("options", {}), **kept}
+    return ProbeConfig.from_dict(values)
+
+
+def with_layers(config: ProbeConfig) -> ProbeConfig:
+    """The configuration with layers spaced through its network, and a word on which."""
+    import torch
+
+    from ..networks import build_network, default_layers, list_layers
+
+    built = build_network(config.network, checkpoint=config.checkpoint, **config.arguments)
+    example = torch.zeros(1, built.channels, *(config.canvas or built.canvas))
+    names = default_layers(list_layers(built.module, example))
+    hint(f"layers: {', '.join(names)} (choose others with --layers)")
+    return replace(config, layers=tuple(names))

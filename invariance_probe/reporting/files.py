@@ -1,0 +1,82 @@
+"""Figures on disk: every one that applies to a result, each file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..errors import ProbeError
+from ..probing import Result
+from ._select import choose_blocks, kinds_of, moves_of
+from .curves import plot_residuals
+from .heatmap import plot_recovered
+from .ladder import plot_ladder
+from .landscape import plot_landscape
+
+FORMATS = ("svg", "png", "pdf")
+
+
+def save_figures(
+    result: Result,
+    folder: str | Path,
+    formats: Sequence[str] = ("svg", "png"),
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Write every figure that applies to the result into a folder; returns the files.
+
+    Files are `ladder`, `recovered`, `residuals_KIND` and `landscape_angle`, `landscape_scale` with
+    a suffix per format. Every file appears whole or not at all, replaces one of its name, and is
+    the same bytes for the same result and matplotlib. `progress` is called with every name.
+
+    Raises ProbeError for an unknown format, and where the folder cannot be written.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise ProbeError(f"unknown figure format {name!r}; use {', '.join(FORMATS)}")
+    place = Path(folder)
+    paths = []
+    for name, figure in figures(result):
+        if progress is not None:
+            progress(name)
+        for suffix in formats:
+            buffer = BytesIO()
+            figure.savefig(buffer, format=suffix)
+            paths.append(_write(place / f"{name}.{suffix}", buffer.getvalue()))
+    return paths
+
+
+def figures(result: Result) -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every figure that applies to the result, drawn one at a time."""
+    moves = moves_of(result)
+    if not moves["identity"].all():
+        yield "ladder", plot_ladder(result)
+        yield "recovered", plot_recovered(result)
+    for kind in kinds_of(result):
+        yield f"residuals_{kind}", plot_residuals(result, kind)
+    for by, kind in (("angle", "rotation"), ("scale", "scaling")):
+        own = moves[moves["kind"] == kind]
+        if len(own) > 1 and choose_blocks(result, kind)[0].numeric:
+            yield f"landscape_{by}", plot_landscape(result, by=by)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        raise ProbeError(
+            f"cannot write the figure '{path}' ({error.strerror or error}); "
+            "free some space or name another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return path

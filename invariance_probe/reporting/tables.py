@@ -1,0 +1,172 @@
+"""The ladder as tables: tidy for computing, LaTeX and Markdown for papers and pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..alignment import bootstrap, ratio
+from ..errors import ProbeError
+from ..probing import Result
+from ..probing.assemble import recovered
+from ._select import choose_rungs, choose_transform, kinds_of, moves_of
+
+Array = NDArray[np.float64]
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+def ladder_table(result: Result, transform: str | None = None) -> pd.DataFrame:
+    """Residuals of every layer and rung, of one transformation or as means over each kind.
+
+    Tidy: columns `layer`, `kind`, `over` (what was averaged), `transforms` (how many), `rung`,
+    `residual`, `low`, `high`, `images`; the rung "recovered" holds that summary. Means leave out
+    the identity, where there is nothing to undo. Intervals are bootstrapped over evaluation
+    images, paired across transformations, with the result's own seed and level.
+
+    Raises ProbeError for an unknown transform, and where there is nothing but the identity.
+    """
+    rows: list[dict[str, Any]] = []
+    for kind, over, which in _groups(result, transform):
+        for number, layer in enumerate(result.axes["layer"]):
+            # The variance is the same under all: a mean of ratios is the ratio of mean errors.
+            errors = result.errors[number][which].mean(axis=0)
+            for rung, (value, low, high) in _rungs(result, errors, result.variance[number]).items():
+                rows.append(
+                    {
+                        "layer": layer, "kind": kind, "over": over, "transforms": len(which),
+                        "rung": rung, "residual": value, "low": low, "high": high,
+                        "images": errors.shape[-1],
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def to_latex(
+    result: Result,
+    transform: str | None = None,
+    rungs: Sequence[str] | None = None,
+    digits: int = 2,
+) -> str:
+    """The ladder as a LaTeX tabular, entries "residual [low, high]", layers by rungs.
+
+    Needs ``\\usepackage{booktabs}``. Numbers have `digits` decimals. Parameters and errors as
+    `ladder_table`; unknown `rungs` are refused.
+    """
+    lines = ["% needs \\usepackage{booktabs}; intervals over images, see the result's provenance"]
+    table, columns = _wide(result, transform, rungs, digits)
+    lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
+    lines.append(" & ".join(["layer", *(_escape(c.replace("_", " ")) for c in columns)]) + r" \\")
+    for over, rows in table:
+        lines += [
+            r"\midrule",
+            rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{_escape(over)}}}}} \\",
+        ]
+        for layer, entries in rows:
+            shown = [entry.replace("−", "$-$").replace("–", "--") for entry in entries]
+            lines.append(" & ".join([_escape(layer), *shown]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def to_markdown(
+    result: Result,
+    transform: str | None = None,
+    rungs: Sequence[str] | None = None,
+    digits: int = 2,
+) -> str:
+    """The ladder as a Markdown table, entries "residual [low, high]"; see `to_latex`."""
+    table, columns = _wide(result, transform, rungs, digits)
+    lines = [
+        "| transformations | layer | " + " | ".join(c.replace("_", " ") for c in columns) + " |",
+        "|---|---|" + "---:|" * len(columns),
+    ]
+    for over, rows in table:
+        for layer, entries in rows:
+            lines.append(" | ".join(["| " + over, layer.replace("|", r"\|"), *entries]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _groups(result: Result, transform: str | None) -> Iterable[tuple[str, str, list[int]]]:
+    """(kind, description, indices of transforms) of what is averaged."""
+    place = {text: number for number, text in enumerate(result.axes["transform"])}
+    if transform is not None:
+        text = choose_transform(result, transform)
+        moves = moves_of(result)
+        kind = str(moves.loc[moves["transform"] == text, "kind"].iloc[0])
+        return [(kind, text, [place[text]])]
+    groups = []
+    for kind in kinds_of(result):
+        moves = moves_of(result, kind)
+        texts = moves.loc[~moves["identity"].astype(bool), "transform"].tolist()
+        if len(texts) == 1:
+            groups.append((kind, texts[0], [place[texts[0]]]))
+        elif texts:
+            groups.append((kind, f"mean of {len(texts)} {kind}s", [place[text] for text in texts]))
+    if not groups:
+        raise ProbeError(
+            "this result holds nothing but the identity, under which every residual is 0; "
+            "probe other transformations, or name this one"
+        )
+    return groups
+
+
+def _rungs(result: Result, errors: Array, variance: Array) -> dict[str, tuple[float, float, float]]:
+    """Value and interval of every rung and of `recovered`, from errors (rungs, images)."""
+    options = result.provenance.get("options", {})
+    given = {name: options[name] for name in ("resamples", "level", "seed") if name in options}
+
+    def interval(statistic: Callable[[Array, Array], Array]) -> tuple[Array, Array]:
+        return bootstrap(statistic, errors, variance, **given)
+
+    value = ratio(errors, variance)
+    low, high = interval(_ratio)
+    ends = interval(lambda e, v: recovered(np.moveaxis(_ratio(e, v), -2, -1)))
+    out = {
+        rung: (float(value[i]), float(low[i]), float(high[i]))
+        for i, rung in enumerate(result.axes["rung"])
+    }
+    out["recovered"] = (float(recovered(value)), float(ends[0]), float(ends[1]))
+    return out
+
+
+def _ratio(errors: Array, variance: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return errors / variance
+
+
+def _wide(
+    result: Result, transform: str | None, rungs: Sequence[str] | None, digits: int
+) -> tuple[list[tuple[str, list[tuple[str, list[str]]]]], list[str]]:
+    """[(over, [(layer, entries)])] and the columns' names."""
+    asked = None if rungs is None else [rung for rung in rungs if rung != "recovered"]
+    columns = [*choose_rungs(result, asked)] if asked != [] else []
+    if rungs is None or "recovered" in rungs:
+        columns.append("recovered")
+    table = ladder_table(result, transform)
+    out = []
+    for over, group in table.groupby("over", sort=False):
+        rows = []
+        for layer in result.axes["layer"]:
+            own = group[group["layer"] == layer].set_index("rung")
+            rows.append((layer, [_entry(own.loc[name], digits) for name in columns]))
+        out.append((str(over), rows))
+    return out, columns
+
+
+def _entry(row: pd.Series, digits: int) -> str:
+    if not np.isfinite(row["residual"]):
+        return "–"
+    value, low, high = (f"{row[name]:.{digits}f}" for name in ("residual", "low", "high"))
+    return re.sub(r"-(?=\d)", "−", f"{value} [{low}, {high}]")
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
