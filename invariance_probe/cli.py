@@ -46,27 +46,26 @@ def start(
 @app.command()
 def demo(
     out: opt.Out = Path("demo-out"),
-    number: Annotated[int, typer.Option(metavar="N", help="How many digits.")] = 600,
+    number: Annotated[int, typer.Option(metavar="N", help="How many digits.")] = 400,
     seed: Annotated[int, typer.Option(help="Of the draw of digits and their split.")] = 0,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Probe the embedded network on the embedded digits."""
     from ._console import tables
     from .probing import Options, ProbeConfig, run_config
-    from .probing.storage import whole_folder
+    from .probing.storage import check_free, whole_folder
 
+    check_free(out, overwrite=overwrite, parts=tuple(DEMO_PROBES))
     results = {}
+    for name, transforms in DEMO_PROBES.items():
+        config = ProbeConfig(
+            layers=DEMO_LAYERS, transforms=transforms, number=number, options=Options(seed=seed)
+        )
+        with talk.progress(f"probing {name}") as report:
+            results[name] = run_config(config, report)
     with whole_folder(out, overwrite=overwrite, parts=tuple(DEMO_PROBES)) as folder:
-        for name, transforms in DEMO_PROBES.items():
-            config = ProbeConfig(
-                layers=DEMO_LAYERS,
-                transforms=transforms,
-                number=number,
-                options=Options(seed=seed),
-            )
-            with talk.progress(f"probing {name}") as report:
-                results[name] = run_config(config, report)
-            writing.write_result(results[name], folder / name, figures=True)
+        for name, result in results.items():
+            writing.write_result(result, folder / name, figures=True)
     ending.written.append(out)
     tables.show_results(list(results.values()), talk.out())
     talk.say(f"tables and figures: {', '.join(str(out / name) for name in results)}", "bold")
@@ -84,7 +83,7 @@ def probe(
     data_root: opt.DataRoot = None,
     train: opt.Train = None,
     number: opt.Number = None,
-    channels: opt.Channels = None,
+    image_channels: opt.ImageChannels = None,
     canvas: opt.Canvas = None,
     mean: opt.Mean = None,
     std: opt.Std = None,
@@ -92,6 +91,8 @@ def probe(
     map_interpolation: opt.Interpolation = None,
     image_interpolation: opt.Interpolation = None,
     family: opt.Family = None,
+    channel_maps: opt.ChannelMaps = None,
+    per_image: opt.PerImage = None,
     erode: opt.Erode = None,
     batch_size: opt.BatchSize = None,
     resamples: opt.Resamples = None,
@@ -115,7 +116,7 @@ def probe(
         "data_root": _text(data_root),
         "train": train,
         "number": number,
-        "channels": channels,
+        "image_channels": image_channels,
         "canvas": reading.canvas_size(canvas),
         "mean": reading.numbers("--mean", mean),
         "std": reading.numbers("--std", std),
@@ -126,6 +127,8 @@ def probe(
         "map_interpolation": map_interpolation,
         "image_interpolation": image_interpolation,
         "family": family,
+        "channels": channel_maps,
+        "per_image": per_image,
         "erode": erode,
         "batch_size": batch_size,
         "resamples": resamples,
@@ -139,9 +142,9 @@ def probe(
     from ._console import tables
     from .probing import run_config
 
+    with talk.progress("probing") as report:
+        result = run_config(chosen, report)
     with whole_folder(out, overwrite=overwrite) as folder:
-        with talk.progress("probing") as report:
-            result = run_config(chosen, report)
         writing.write_result(result, folder, figures=figures)
     ending.written.append(out)
     tables.show_results([result], talk.out())

@@ -65,7 +65,7 @@ Train = Annotated[
     bool | None, Option("--train/--test", help="Part of the data set. [default: test]")
 ]
 Number = Annotated[int | None, Option(metavar="N", help="How many images. [default: all]")]
-Channels = Annotated[
+ImageChannels = Annotated[
     int | None,
     Option(metavar="1|3", help="Convert the images of a folder; mixed ones need it."),
 ]
@@ -94,6 +94,17 @@ Family = Annotated[
         help="Over which transformations best is searched. "
         "[default: the smallest that holds the inverse]",
     ),
+]
+ChannelMaps = Annotated[
+    bool | None,
+    Option(
+        "--channel-maps/--no-channel-maps",
+        help="Fit channel maps and the bound over all spatial operators too. [default: yes]",
+    ),
+]
+PerImage = Annotated[
+    bool | None,
+    Option("--per-image/--shared", help="Search the best of each image too. [default: no]"),
 ]
 Erode = Annotated[
     float | None,

@@ -21,6 +21,7 @@ from ..networks import (
     nearest_aligned_sizes,
     select_layers,
 )
+from ..probing.options import CHANNEL_RUNGS
 
 if TYPE_CHECKING:
     from ..networks import LayerFrame
@@ -31,6 +32,13 @@ RECOVERED = (
     "recovered: the share of the gap between the map of another image and the aligned input that "
     "moving the maps back closes (1 all of it, 0 none)"
 )
+_HEADS = {  # narrow enough for a terminal of 80 columns
+    "unaligned": "un-\naligned",
+    "resampling_floor": "resam-\npling\nfloor",
+    "inverse_permuted": "permuted",
+    "inverse_orthogonal": "orthogonal",
+    "inverse_linear": "linear",
+}
 _LONG = 40  # more layers than this are listed by their outer names only
 
 
@@ -41,8 +49,10 @@ def show_results(results: Sequence[Result], console: Console) -> None:
         console.print(Text(_measured(result)))
         console.print()
         for transform in telling(result) or list(result.axes["transform"])[:1]:
-            console.print(ladder(result, transform, console.width))
-            console.print()
+            for shown in (ladder, channel_ladder):
+                if table := shown(result, transform, console.width):
+                    console.print(table)
+                    console.print()
         warnings |= dict.fromkeys(result.warnings)
     console.print(Text(RECOVERED))
     for warning in warnings:
@@ -52,24 +62,52 @@ def show_results(results: Sequence[Result], console: Console) -> None:
 def ladder(result: Result, transform: str, width: int = 80) -> Table:
     """Residuals under one transform: a row per layer, a column per rung, and `recovered`.
 
-    Where `width` is short of room the intervals stand below their values.
+    Where `width` is short of room the intervals stand below their values. Channel maps have a
+    table of their own.
     """
-    rungs = result.axes["rung"]
+    rungs = [rung for rung in result.axes["rung"] if rung not in CHANNEL_RUNGS]
+    title = f"Residuals under {transform}"
+    return _residuals(result, transform, title, rungs, {"recovered": ""}, width)
+
+
+def channel_ladder(result: Result, transform: str, width: int = 80) -> Table | None:
+    """Residuals after the inverse and a channel map, and what that wins back of the inverse's."""
+    rungs = [rung for rung in result.axes["rung"] if rung in CHANNEL_RUNGS]
+    if not rungs:
+        return None
+    title = f"After the inverse under {transform}, with channels mapped"
+    won = {name: f"_{name}" for name in ("won_by_permutation", "won_by_linear")}
+    return _residuals(result, transform, title, rungs, won, width)
+
+
+def _residuals(
+    result: Result,
+    transform: str,
+    title: str,
+    rungs: Sequence[str],
+    shares: Mapping[str, str],
+    width: int,
+) -> Table:
+    """A table of rungs and of shares with their intervals (columns low…, high…)."""
     rows = result.summary[result.summary["transform"] == transform].to_dict("records")
-    names = max(len(row["layer"]) for row in rows)
-    heads = [rung.replace("_", "\n") for rung in rungs]
-    needed = names + 21 + sum(1 + max(map(len, head.split("\n"))) for head in heads)
+    heads = [_HEADS.get(rung, rung.replace("_", "\n")) for rung in rungs]
+    needed = max(len(row["layer"]) for row in rows) + 21 * len(shares)
+    needed += sum(1 + max(map(len, head.split("\n"))) for head in heads)
     level = result.provenance.get("options", {}).get("level", 0.95)
     columns = [Column("layer", overflow="fold")]
     columns += [Column(head, justify="right", no_wrap=True) for head in heads]
-    columns.append(Column(f"recovered\n[{level:.0%}]", justify="right", no_wrap=True))
-    shown = _table(f"Residuals under {transform}", *columns)
+    for share in shares:
+        name = share.replace("_by_", " by\n").replace("linear", "linear map")
+        columns.append(Column(f"{name} [{level:.0%}]", justify="right", no_wrap=True))
+    shown = _table(title, *columns)
     shown.padding = (0, 1 if needed + len(columns) <= width else 0, 0, 0)
+    between = " " if needed <= width else "\n"
     for row in rows:
         values = [Text(f"{row[rung]:.3f}") for rung in rungs]
-        value, interval = f"{row['recovered']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]"
-        between = " " if needed <= width else "\n"
-        shown.add_row(Text(row["layer"]), *values, Text(value + between + interval, "bold"))
+        for share, ends in shares.items():
+            low, high = row[f"low{ends}"], row[f"high{ends}"]
+            values.append(Text(f"{row[share]:.2f}{between}[{low:.2f}, {high:.2f}]", "bold"))
+        shown.add_row(Text(row["layer"]), *values)
     return shown
 
 
@@ -79,8 +117,8 @@ def _measured(result: Result) -> str:
     about = f": {network['description']}" if network.get("description") else ""
     return (
         f"{network.get('name', 'network')}{about}\n"
-        f"{images.get('number', '?')} of {images.get('description', 'images')}: alignment "
-        f"fitted on {images.get('fit', '?')}, residuals taken on the other {images.get('evaluation', '?')}\n"
+        f"{images.get('description', 'images')}: alignment fitted on {images.get('fit', '?')}, "
+        f"residuals taken on {images.get('evaluation', '?')} others\n"
         f"{len(result.axes['transform'])} transformations"
     )
 
@@ -92,7 +130,7 @@ def telling(result: Result) -> list[str]:
     for kind, group in rows.groupby("kind", sort=False):
         value = group["parameter"].to_numpy(dtype=float)
         if kind == "rotation":
-            away = np.abs(np.abs(value) - 90) - 1e-6 * value  # 90 rather than -90
+            away = np.abs(np.abs(value) - 90) + 1e-6 * (value < 0)  # 90 rather than -90
         elif kind == "scaling":
             away = np.abs(np.log2(np.abs(value)) - 1)
         else:

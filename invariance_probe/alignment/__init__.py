@@ -1,5 +1,7 @@
 """Alignment: streaming moments, search for the best transform, residuals and their intervals."""
 
+from .bound import PositionMoments, SpatialBound, spatial_bound
+from .channels import ChannelMaps, ChannelMoments, fit_channel_maps
 from .families import Family, family_for
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
@@ -10,13 +12,19 @@ __all__ = [
     "ANGLES",
     "SCALES",
     "Alignment",
+    "ChannelMaps",
+    "ChannelMoments",
     "ErrorSurface",
     "Family",
+    "PositionMoments",
+    "SpatialBound",
     "SpatialMoments",
     "Variance",
     "best_alignment",
     "bootstrap",
     "family_for",
+    "fit_channel_maps",
     "ratio",
+    "spatial_bound",
     "squared_errors",
 ]

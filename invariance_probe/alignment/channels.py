@@ -26,14 +26,17 @@ class ChannelMoments:
     """Streaming C x C moments of aligned and original maps over the compared cells.
 
     `cells` (rows, columns) is 1 where maps are compared. `weights` (C) multiplies channels first.
+    `chance` also pairs every original with the image before it: the null of the permutation.
     """
 
-    def __init__(self, cells: Tensor, weights: Tensor | None = None) -> None:
-        self.cells, self.weights = cells, weights
+    def __init__(
+        self, cells: Tensor, weights: Tensor | None = None, *, chance: bool = True
+    ) -> None:
+        self.cells, self.weights, self._paired = cells, weights, chance
         self.samples = self.images = 0
         self.auto = torch.zeros(0)  # (C, C): Σ x xᵀ
         self.cross = torch.zeros(0)  # (C, C): Σ y xᵀ, rows of the original
-        self.target = torch.zeros(0)  # (C, C): Σ y yᵀ
+        self.target = torch.zeros(0)  # (C): Σ y²
         self.chance = torch.zeros(0)  # (C, C): Σ y xᵀ with x of the image before
         self.sums = torch.zeros(0)  # (2, C): Σ x and Σ y
         self._previous: Tensor | None = None
@@ -46,18 +49,14 @@ class ChannelMoments:
                 f"{tuple(self.cells.shape)} cells; both must be (N, C, rows, columns) of that grid"
             )
         x, y = (self._chosen(maps) for maps in (aligned, original))
-        before = x[:-1] if self._previous is None else torch.cat([self._previous, x[:-1]])
-        self._previous = x[-1:].clone()
-        own = y[len(y) - len(before) :]
-        for name, value in (
-            ("auto", _products(x, x)),
-            ("cross", _products(y, x)),
-            ("target", _products(y, y)),
-            ("chance", _products(own, before)),
-            ("sums", torch.stack([m.sum(dim=(0, 2), dtype=torch.float64) for m in (x, y)])),
-        ):
-            old: Tensor = getattr(self, name)
-            setattr(self, name, old.add_(value) if old.numel() else value)
+        self._add("auto", _products(x, x))
+        self._add("cross", _products(y, x))
+        self._add("target", y.square().sum(dim=(0, 2), dtype=torch.float64))
+        self._add("sums", torch.stack([m.sum(dim=(0, 2), dtype=torch.float64) for m in (x, y)]))
+        if self._paired:
+            before = x[:-1] if self._previous is None else torch.cat([self._previous, x[:-1]])
+            self._previous = x[-1:].clone()
+            self._add("chance", _products(y[len(y) - len(before) :], before))
         self.images += len(x)
         self.samples += len(x) * x.shape[2]
 
@@ -67,11 +66,21 @@ class ChannelMoments:
             raise ProbeError("channel moments of different cells do not add")
         if 0 in (self.images, other.images):
             return self if self.images else other
-        total = ChannelMoments(self.cells, self.weights)
+        total = ChannelMoments(self.cells, self.weights, chance=self._paired)
         for name in ("auto", "cross", "target", "chance", "sums"):
             setattr(total, name, getattr(self, name) + getattr(other, name))
         total.images, total.samples = self.images + other.images, self.samples + other.samples
         return total
+
+    def error(self, channel_map: Array) -> float:
+        """‖MX − Y‖² of a linear channel map (C, C), from the moments alone."""
+        m = torch.from_numpy(channel_map).to(self.auto)
+        own = ((m @ self.auto) * m).sum() - 2 * (m * self.cross).sum()
+        return float(own + self.target.sum())
+
+    def _add(self, name: str, value: Tensor) -> None:
+        old: Tensor = getattr(self, name)
+        setattr(self, name, old.add_(value) if old.numel() else value)
 
     def _chosen(self, maps: Tensor) -> Tensor:
         chosen = maps.flatten(2)[:, :, self.cells.flatten() > 0]
@@ -126,7 +135,6 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float = RIDGE) -> Channe
         linear = np.linalg.solve(system, (cross + weight * orthogonal).T).T
     else:
         linear = orthogonal
-    total = float(np.trace(target))
     eye = np.eye(channels)
     maps = {
         "inverse": eye,
@@ -134,13 +142,10 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float = RIDGE) -> Channe
         "inverse_orthogonal": orthogonal,
         "inverse_linear": linear,
     }
-    errors = {
-        name: float(np.sum((m @ auto) * m) - 2 * np.sum(m * cross) + total)
-        for name, m in maps.items()
-    }
+    errors = {name: moments.error(m) for name, m in maps.items()}
     variance, correlation = _statistics(moments)
     chance = np.asarray(moments.chance.double().cpu())
-    by_chance = _assign(auto, chance, target) if moments.images > 1 else permutation
+    by_chance = _assign(auto, chance, target) if chance.size else permutation
     squares = float(np.sum(linear**2))
     return ChannelMaps(
         permutation=permutation,
@@ -158,7 +163,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float = RIDGE) -> Channe
 
 def _assign(auto: Array, cross: Array, target: Array) -> NDArray[np.int64]:
     """The one-to-one choice of aligned channels with the least squared error."""
-    cost = np.diag(target)[:, None] + np.diag(auto)[None, :] - 2 * cross
+    cost = target[:, None] + np.diag(auto)[None, :] - 2 * cross
     return np.asarray(linear_sum_assignment(cost)[1], dtype=np.int64)
 
 
@@ -176,7 +181,7 @@ def _statistics(moments: ChannelMoments) -> tuple[Array, Array]:
     )
     mean_x, mean_y = np.asarray(moments.sums.cpu()) / moments.samples
     var_x = np.clip(np.diag(auto) - mean_x**2, 0, None)
-    var_y = np.clip(np.diag(target) - mean_y**2, 0, None)
+    var_y = np.clip(target - mean_y**2, 0, None)
     scale = np.sqrt(np.outer(var_y, var_x))
     covariance = cross - np.outer(mean_y, mean_x)
     alive = scale > 1e-12 * max(float(scale.max()), 1e-300)

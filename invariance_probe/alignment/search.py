@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +62,14 @@ def best_alignment(
     *,
     family: str | None = None,
     interpolation: str = "bilinear",
+    starts: Sequence[Transform] = (),
 ) -> Alignment:
     """Search all rotations and scales 1/4 … 4 for the transform that best undoes `transform`.
 
     A coarse grid of angles (5°) and scales (1/3 octave) about the image centre, the identity and
     h⁻¹ are starts for second-order refinement over the `family`: "rotation", "similarity",
     "affine", or by default the smallest that holds h⁻¹. The result is never worse, in-sample,
-    than the identity or (if the family holds it) h⁻¹.
+    than the identity, h⁻¹ and further `starts` (values of g), as far as the family holds them.
 
     Convention: the search runs over g in image coordinates about the image centre; beyond the
     map's outermost cells the nearest cell repeats, and `coverage` reports how much.
@@ -75,7 +77,8 @@ def best_alignment(
     frame, chosen = moments.frame, Family(family) if family else family_for(transform)
     surface = ErrorSurface(moments, interpolation)
     scale = 1.0 / moments.energy if moments.energy > 0 else math.nan
-    known = np.stack([transform.matrix, np.eye(3)])  # a = g⁻¹: reading by h undoes h
+    # a = g⁻¹: reading by h undoes h.
+    known = np.stack([transform.matrix, np.eye(3), *(g.inverse().matrix for g in starts)])
     known_errors = _errors(surface, frame, known)
 
     refined = _descend(moments, surface, chosen, known, interpolation)

@@ -5,7 +5,7 @@ from .build import Network, build_network, network_names
 from .checkpoints import Fit, file_sha256, load_checkpoint, load_state
 from .classifiers import MnistCNN
 from .frames import LayerFrame, measure_frames, nearest_aligned_size, nearest_aligned_sizes
-from .layers import LayerInfo, list_layers, select_layers
+from .layers import LayerInfo, default_layers, list_layers, select_layers
 
 __all__ = [
     "Activations",
@@ -16,6 +16,7 @@ __all__ = [
     "Network",
     "build_network",
     "check_finite",
+    "default_layers",
     "file_sha256",
     "list_layers",
     "load_checkpoint",

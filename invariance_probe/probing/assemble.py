@@ -11,23 +11,29 @@ from numpy.typing import NDArray
 
 from ..alignment import ANGLES, SCALES, bootstrap, ratio
 from ..geometry import Transform
+from .channel_state import COMPOSITION
 from .layer_state import LayerState
-from .options import CEILING, FLOOR, RUNGS, Options
+from .options import CEILING, FLOOR, Options
 from .result import Result
 
 Array = NDArray[np.float64]
 
+_WON_BACK = {"won_by_permutation": "inverse_permuted", "won_by_linear": "inverse_linear"}
 
-def recovered(residuals: Array) -> Array:
-    """(ceiling − inverse)/(ceiling − floor) of residuals (..., rungs): 1 if h⁻¹ aligns fully.
 
-    NaN where floor and ceiling do not enclose a range, as for a layer without any variance.
+def recovered(
+    residuals: Array, rungs: Sequence[str], top: str = CEILING, reached: str = "inverse"
+) -> Array:
+    """(top − reached)/(top − floor) of residuals (..., rungs).
+
+    With the ceiling as top and the inverse as reached: 1 if h⁻¹ aligns fully, 0 if no better than
+    another image. NaN where top and floor do not enclose a range.
     """
-    floor, ceiling = (residuals[..., RUNGS.index(rung)] for rung in (FLOOR, CEILING))
-    span = ceiling - floor
+    values = {rung: residuals[..., list(rungs).index(rung)] for rung in (top, reached, FLOOR)}
+    span = values[top] - values[FLOOR]
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = (ceiling - residuals[..., RUNGS.index("inverse")]) / span
-    return np.where(span > 0, value, np.nan)
+        share = (values[top] - values[reached]) / span
+    return np.where(span > 1e-9, share, np.nan)
 
 
 def assemble(
@@ -41,44 +47,50 @@ def assemble(
     finished = [state.finish() for state in states]
     errors = np.stack([part[0] for part in finished])
     variance = np.stack([part[1] for part in finished])
-    keys = [
-        (state, number, _described(move))
-        for state in states
-        for number, move in enumerate(moves)
-    ]
-    residual, low, high, share = [], [], [], []
-    for layer in range(len(states)):
-        value = ratio(errors[layer], variance[layer])
-        ends = [
-            bootstrap(
-                statistic, errors[layer], variance[layer],
-                resamples=options.resamples, level=options.level, seed=options.seed,
-            )
-            for statistic in (_ratio, _recovered)
-        ]  # fmt: skip
-        residual.append(value)
-        low.append(ends[0][0])
-        high.append(ends[0][1])
-        share.append(np.stack([recovered(value), *ends[1]], axis=-1))
+    rungs = options.rungs
+    about = [_described(move) for move in moves]
+    shares = {"recovered": (CEILING, "inverse")}
+    if options.channels:
+        shares |= {name: ("inverse", rung) for name, rung in _WON_BACK.items()}
     rows, summary = [], []
-    for state, number, about in keys:
-        layer = list(states).index(state)
-        head = {"layer": state.name, **about}
-        for index, rung in enumerate(RUNGS):
-            numbers = {
-                "residual": residual[layer][number, index],
-                "low": low[layer][number, index],
-                "high": high[layer][number, index],
-                "images": len(names),
-            }
-            rows.append({**head, "rung": rung, **numbers})
-        summary.append(
-            {
-                **head,
-                **{r: residual[layer][number, index] for index, r in enumerate(RUNGS)},
-                **dict(zip(("recovered", "low", "high"), share[layer][number], strict=True)),
-            }
-        )
+    for layer, state in enumerate(states):
+        residual = ratio(errors[layer], variance[layer])
+
+        def statistics(sums: Array, energy: Array, residual: Array = residual) -> Array:
+            values = np.moveaxis(_ratio(sums, energy), -2, -1)
+            parts = [recovered(values, rungs, *ends)[..., None] for ends in shares.values()]
+            return np.moveaxis(np.concatenate([values, *parts], axis=-1), -1, -2)
+
+        low, high = bootstrap(
+            statistics, errors[layer], variance[layer],
+            resamples=options.resamples, level=options.level, seed=options.seed,
+        )  # fmt: skip
+        for number, described in enumerate(about):
+            head = {"layer": state.name, **described}
+            for index, rung in enumerate(rungs):
+                rows.append(
+                    {
+                        **head,
+                        "rung": rung,
+                        "residual": residual[number, index],
+                        "low": low[number, index],
+                        "high": high[number, index],
+                        "images": len(names),
+                    }
+                )
+            entry = {**head, **dict(zip(rungs, residual[number].tolist(), strict=True))}
+            for index, (name, ends) in enumerate(shares.items(), start=len(rungs)):
+                suffix = "" if name == "recovered" else f"_{name}"
+                entry[name] = float(recovered(residual[number], rungs, *ends))
+                entry |= {f"low{suffix}": low[number, index], f"high{suffix}": high[number, index]}
+            summary.append(entry)
+    keys = [(state, number, about[number]) for state in states for number in range(len(moves))]
+    energies = variance.sum(axis=1).tolist()
+    extra = {}
+    for state in states:
+        if state.channel_state is not None:
+            for name, values in state.channel_state.arrays().items():
+                extra[f"{name}/{state.name}"] = values
     return Result(
         residuals=pd.DataFrame(rows),
         summary=pd.DataFrame(summary),
@@ -92,10 +104,28 @@ def assemble(
         axes={
             "layer": tuple(state.name for state in states),
             "transform": tuple(move.text for move in moves),
-            "rung": RUNGS,
+            "rung": rungs,
             "image": tuple(names),
         },
         provenance=provenance,
+        channels=_stack(
+            [s.channel_state.table(s.name, about, e) for s, e in zip(states, energies, strict=True)
+             if s.channel_state is not None], ("layer",),
+        ),
+        tuning=_stack(
+            [s.channel_state.tuning(s.name, about) for s in states if s.channel_state is not None],
+            ("layer",),
+        ),
+        composition=_stack(
+            [s.channel_state.composition(s.name, e)
+             for s, e in zip(states, energies, strict=True) if s.channel_state is not None],
+            COMPOSITION,
+        ),
+        bounds=_stack(
+            [s.bound_state.table(s.name, about) for s in states if s.bound_state is not None],
+            ("layer",),
+        ),
+        extra=extra,
     )
 
 
@@ -104,8 +134,11 @@ def _ratio(errors: Array, variance: Array) -> Array:
         return errors / variance
 
 
-def _recovered(errors: Array, variance: Array) -> Array:
-    return recovered(np.moveaxis(_ratio(errors, variance), -2, -1))
+def _stack(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(filled, ignore_index=True)
 
 
 def _described(move: Transform) -> dict[str, Any]:

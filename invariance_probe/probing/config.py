@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,16 @@ from ..networks import Network, build_network
 from .options import Options
 from .result import Result
 from .run import Progress, probe
+
+_KINDS: dict[str, Any] = {
+    "network": str,
+    "transforms": str,
+    "images": str,
+    "device": str,
+    "train": bool,
+    "number": (int, type(None)),
+    "image_channels": (int, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +42,8 @@ class ProbeConfig:
     number : how many images, drawn with the options' seed; None takes all.
     checkpoint : a file of weights; None takes the embedded or random ones.
     arguments : keyword arguments of a factory.
-    channels : what the images of a folder are turned into, 1 or 3; None takes images that are all
-        of one kind, and turns them into what the network takes.
+    image_channels : what the images of a folder are turned into, 1 or 3; None takes images that
+        are all of one kind, and turns them into what the network takes.
     canvas : (rows, columns) that the network sees; None takes the network's own.
     mean, std : normalisation; None takes the network's own.
     """
@@ -46,12 +57,34 @@ class ProbeConfig:
     train: bool = False
     checkpoint: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    channels: int | None = None
+    image_channels: int | None = None
     canvas: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     device: str = "cpu"
     options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                what = {str: "a text", bool: "true or false"}.get(kind, "a whole number")
+                raise ProbeError(f"{name}={value!r} must be {what}")
+        for name in ("layers", "canvas", "mean", "std"):
+            value = getattr(self, name)
+            if value is not None:
+                plain = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+                object.__setattr__(self, name, plain)
+        if self.canvas is not None and len(self.canvas) != 2:
+            raise ProbeError(f"canvas={self.canvas!r} must be two numbers: rows and columns")
+        try:
+            arguments = json.loads(json.dumps(dict(self.arguments)))
+        except (TypeError, ValueError) as error:
+            raise ProbeError(
+                f"arguments={self.arguments!r} cannot be stored with the result ({error}); "
+                "give numbers, texts, lists and dictionaries"
+            ) from None
+        object.__setattr__(self, "arguments", arguments)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back equal."""
@@ -67,8 +100,11 @@ class ProbeConfig:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ProbeError(f"unknown setting {name!r} in a probe's configuration{hint}")
-        plain = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        plain["options"] = Options.from_dict(dict(plain.get("options", {})))
+        plain: dict[str, Any] = dict(values)
+        options = plain.get("options", {})
+        if not isinstance(options, Mapping):
+            raise ProbeError(f"options={options!r} must be a dictionary of options")
+        plain["options"] = Options.from_dict(dict(options))
         return cls(**plain)
 
 
@@ -101,8 +137,8 @@ def load_images(config: ProbeConfig, network: Network) -> ImageSet:
     if config.images == "digits":
         images = embedded_digits(canvas=canvas, channels=network.channels)
     elif Path(config.images).is_dir() or "/" in config.images or config.images.startswith("."):
-        images = image_folder(config.images, canvas, config.channels)
-        if config.channels is None and images.channels != network.channels:
+        images = image_folder(config.images, canvas, config.image_channels)
+        if config.image_channels is None and images.channels != network.channels:
             images = image_folder(config.images, canvas, network.channels)
     elif config.data_root is not None:
         images = torchvision_images(

@@ -13,7 +13,9 @@ from torch import Tensor
 from ..alignment import Alignment, SpatialMoments, Variance, best_alignment, squared_errors
 from ..errors import ProbeError
 from ..geometry import Frame, Transform, valid_cells, warp
-from .options import RUNGS, Options
+from .bound_state import BoundState
+from .channel_state import ChannelState
+from .options import Options
 
 _SEARCH_CELLS = 784  # compared cells that the search looks at; a regular sub-grid beyond that
 _SEARCH_SIDE = 56  # larger maps are averaged in blocks before the search
@@ -35,6 +37,9 @@ class LayerState:
         options: Options,
     ) -> None:
         self.name, self.frame, self.transforms, self.options = name, frame, transforms, options
+        self.canvas, self.rungs = canvas, options.rungs
+        self.channel_state: ChannelState | None = None
+        self.bound_state: BoundState | None = None
         try:
             self.cells = valid_cells(frame, transforms, canvas, erode=options.erode)
             self.pool = -(-max(frame.size) // _SEARCH_SIDE)
@@ -45,6 +50,7 @@ class LayerState:
         except ProbeError as error:
             raise ProbeError(f"layer {name!r}: {error}") from None
         self.search_cells = _thinned(pooled, _SEARCH_CELLS)
+        self._reach = 1 if options.map_interpolation == "bilinear" else 3
         self.pivot: Tensor | None = None
         self.weights: Tensor | None = None
         self.channels = 0
@@ -81,14 +87,25 @@ class LayerState:
         """Add maps of the fit half under transformation number `which`."""
         self.see(original)
         if not self.moments:
-            reach = 1 if self.options.map_interpolation == "bilinear" else 3
             self.moments = [
                 SpatialMoments(
-                    self.search_frame, self.search_cells, reach=reach, pivot=self.pivot,
+                    self.search_frame, self.search_cells, reach=self._reach, pivot=self.pivot,
                     weights=self.weights,
                 )
                 for _ in self.transforms
             ]  # fmt: skip
+            if self.options.channels:
+                self.channel_state = ChannelState(self.transforms, self._mask, self.weights)
+                self.bound_state = BoundState(
+                    self.frame, self.transforms, self.canvas, self.options, self._mask,
+                    self._pivot(), self.weights,
+                )  # fmt: skip
+        if self.channel_state is not None and self.bound_state is not None:
+            aligned = self._on_map(moved, self.transforms[which].inverse())
+            self.channel_state.fit(which, aligned, original)
+            self.bound_state.fit(which, moved, original)
+            if which == 0:
+                self.bound_state.see(original)
         if self.pool > 1:
             moved, original = (F.avg_pool2d(maps, self.pool) for maps in (moved, original))
         self.moments[which].update(moved, original)
@@ -102,6 +119,9 @@ class LayerState:
             )
         )  # fmt: skip
         self.moments[which] = SpatialMoments(self.search_frame, self.search_cells)
+        for state in (self.channel_state, self.bound_state):
+            if state is not None:
+                state.solve(which)
 
     def start_batch(self, original: Tensor) -> None:
         """Begin a batch of the evaluation half: variance, and the ceiling's errors."""
@@ -110,7 +130,10 @@ class LayerState:
             self._variance = Variance(self._pivot(), self.weights)
             self._first = original[:1].clone()
         self._variance.update(original, self._mask)
-        rungs, transforms = len(RUNGS), len(self.transforms)
+        for state in (self.channel_state, self.bound_state):
+            if state is not None:
+                state.start_batch(original)
+        rungs, transforms = len(self.rungs), len(self.transforms)
         sums = torch.zeros(transforms, rungs, len(original), dtype=torch.float64)
         self._parts.append(sums)
         # Another image: the one before, in the run's order, whatever the batches; the first
@@ -121,30 +144,56 @@ class LayerState:
         own = original[len(original) - len(before) :]
         if len(own):
             errors = squared_errors(before, own, self._mask, self.weights).cpu()
-            sums[:, RUNGS.index("other_image"), len(original) - len(own) :] = errors
+            sums[:, self.rungs.index("other_image"), len(original) - len(own) :] = errors
         self._previous = original[-1:].clone()
 
     def evaluate(self, which: int, moved: Tensor, realigned: Tensor, original: Tensor) -> None:
         """Errors of every rung under transformation number `which`, for the batch begun."""
-        h, mode = self.transforms[which], self.options.map_interpolation
-
-        def on_map(maps: Tensor, g: Transform, antialias: bool = False) -> Tensor:
-            # Maps are sampled, not smoothed: what a spatial transformer does.
-            return warp(
-                maps, g, frame=self.frame, interpolation=mode, beyond="nearest", antialias=antialias
-            )
-
-        there = on_map(original, h, antialias=True)  # stands for the image transformation
+        h = self.transforms[which]
+        there = self._on_map(original, h, antialias=True)  # stands for the image transformation
+        inverse = self._on_map(moved, h.inverse())
         aligned = {
             "unaligned": moved,
-            "inverse": on_map(moved, h.inverse()),
-            "best": on_map(moved, self.alignments[which].transform),
+            "inverse": inverse,
+            "best": self._on_map(moved, self.alignments[which].transform),
             "input_aligned": realigned,
-            "resampling_floor": on_map(there, h.inverse()),
+            "resampling_floor": self._on_map(there, h.inverse()),
         }
-        for rung, maps in aligned.items():
-            errors = squared_errors(maps, original, self._mask, self.weights)
-            self._parts[-1][which, RUNGS.index(rung)] = errors.cpu()
+        if self.options.per_image:
+            aligned["best_per_image"] = self._each_at_its_best(which, moved, original)
+        errors = {
+            rung: squared_errors(maps, original, self._mask, self.weights)
+            for rung, maps in aligned.items()
+        }
+        if self.channel_state is not None and self.bound_state is not None:
+            errors |= self.channel_state.evaluate(which, inverse, realigned, original)
+            errors["spatial_bound"] = self.bound_state.evaluate(which, moved, original)
+        for rung, sums in errors.items():
+            self._parts[-1][which, self.rungs.index(rung)] = sums.cpu()
+
+    def _each_at_its_best(self, which: int, moved: Tensor, original: Tensor) -> Tensor:
+        """Every image's map under the alignment that suits it best: the most an aligner could do."""
+        maps = []
+        for own, target in zip(moved.split(1), original.split(1), strict=True):
+            moments = SpatialMoments(
+                self.frame, _thinned(self.cells, _SEARCH_CELLS), reach=self._reach,
+                pivot=self.pivot, weights=self.weights,
+            )  # fmt: skip
+            moments.update(own, target)
+            found = best_alignment(
+                moments, self.transforms[which], family=self.options.family,
+                interpolation=self.options.map_interpolation,
+                starts=[self.alignments[which].transform],
+            )  # fmt: skip
+            maps.append(self._on_map(own, found.transform))
+        return torch.cat(maps)
+
+    def _on_map(self, maps: Tensor, g: Transform, antialias: bool = False) -> Tensor:
+        """T_g on the map; sampled, not smoothed, as a spatial transformer does."""
+        return warp(
+            maps, g, frame=self.frame, interpolation=self.options.map_interpolation,
+            beyond="nearest", antialias=antialias,
+        )  # fmt: skip
 
     def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Errors (transforms, rungs, images), variance (images), channel variances (C)."""
@@ -152,8 +201,12 @@ class LayerState:
         if self._variance is None or self._first is None or self._previous is None:
             raise ProbeError("no evaluation images were seen; give more images")
         wrapped = squared_errors(self._previous, self._first, self._mask, self.weights)
-        errors[:, RUNGS.index("other_image"), 0] = wrapped.cpu()
+        errors[:, self.rungs.index("other_image"), 0] = wrapped.cpu()
         variance, channels = self._variance.compute()
+        if self.bound_state is not None:
+            # Read against the variance of the maps it was taken on, averaged ones where they were.
+            own = float(self.bound_state.variance.compute()[0].sum())
+            errors[:, self.rungs.index("spatial_bound")] *= variance.sum() / own if own > 0 else 1
         return errors.numpy(), variance, channels
 
     def _pivot(self) -> Tensor:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from ..errors import ProbeError
 
-RUNGS = (
-    "unaligned",
-    "inverse",
-    "best",
-    "input_aligned",
-    "resampling_floor",
-    "other_image",
-)
+SPATIAL_RUNGS = ("unaligned", "inverse", "best", "best_per_image", "spatial_bound")
+CHANNEL_RUNGS = ("inverse_permuted", "inverse_orthogonal", "inverse_linear")
+CONTROL_RUNGS = ("input_aligned", "resampling_floor", "other_image")
+RUNGS = SPATIAL_RUNGS + CHANNEL_RUNGS + CONTROL_RUNGS
 """Rungs of the ladder: what is done to the map of the transformed image before comparing."""
 
 FLOOR, CEILING = "input_aligned", "other_image"
@@ -24,6 +22,11 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "map_interpolation": ("bilinear", "bicubic"),
     "image_interpolation": ("bilinear", "bicubic"),
     "family": (None, "rotation", "similarity", "affine"),
+}
+_WHOLE = {"seed": 0, "batch_size": 1, "resamples": 10}
+_REAL = {
+    "erode": (0.0, math.inf, "a margin in pixels, 0 or more"),
+    "level": (math.nextafter(0, 1), 1.0, "a share between 0 and 1, such as 0.95"),
 }
 
 
@@ -41,6 +44,9 @@ class Options:
     family : transforms over which `best` is searched: "rotation", "similarity", "affine", or None
         for the smallest of the last two that holds h⁻¹.
     erode : margin in pixels that samples must keep from the image's edge.
+    channels : also fit channel maps on aligned features and the bound over all linear operators
+        on positions.
+    per_image : also search the best alignment of every evaluation image by itself (slow).
     resamples, level : of the bootstrap over evaluation images.
     """
 
@@ -51,6 +57,8 @@ class Options:
     image_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     family: Literal["rotation", "similarity", "affine"] | None = None
     erode: float = 0.0
+    channels: bool = True
+    per_image: bool = False
     resamples: int = 1000
     level: float = 0.95
 
@@ -60,15 +68,30 @@ class Options:
             if value not in allowed:
                 known = ", ".join(repr(choice) for choice in allowed)
                 raise ProbeError(f"{name}={value!r} is not known; use one of {known}")
-        checks = {
-            "batch_size": self.batch_size >= 1,
-            "resamples": self.resamples >= 10,
-            "level": 0 < self.level < 1,
-            "erode": self.erode >= 0,
-        }
-        for name, good in checks.items():
-            if not good:
-                raise ProbeError(f"{name}={getattr(self, name)!r} is out of range")
+        for name, least in _WHOLE.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise ProbeError(
+                    f"{name}={value!r} is out of range; give a whole number of at least {least}"
+                )
+            object.__setattr__(self, name, int(value))  # NumPy's integers have no JSON
+        for name, (low, high, text) in _REAL.items():
+            value = getattr(self, name)
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not low <= float(value) < high:
+                raise ProbeError(f"{name}={value!r} is out of range; give {text}")
+            object.__setattr__(self, name, float(value))
+        for name in ("channels", "per_image"):
+            if not isinstance(getattr(self, name), bool):
+                raise ProbeError(f"{name}={getattr(self, name)!r} is not known; use True or False")
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """The rungs that a run with these options measures, in the ladder's order."""
+        left_out = set() if self.channels else {"spatial_bound", *CHANNEL_RUNGS}
+        if not self.per_image:
+            left_out.add("best_per_image")
+        return tuple(rung for rung in RUNGS if rung not in left_out)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

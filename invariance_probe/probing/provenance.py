@@ -57,7 +57,7 @@ def describe_run(
             "canvas": list(images.canvas),
             "source": list(images.source_size),
             "beyond_source": inputs.beyond,
-            "fill": inputs.fill if inputs.beyond == "fill" else None,
+            "fill": list(images.background) if inputs.beyond == "fill" else None,
             "mean": inputs.mean.flatten().tolist(),
             "std": inputs.std.flatten().tolist(),
             "sha256": images.sha256,

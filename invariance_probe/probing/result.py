@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .storage import TABLES, read_folder, write_folder
+
+
+def _no_layers() -> pd.DataFrame:
+    return pd.DataFrame(columns=["layer"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +27,22 @@ class Result:
     residuals : one row per layer, transform and rung: `residual`, interval `low`, `high`, number
         of evaluation `images`; `kind` and `parameter` describe the transform (degrees, factors).
     summary : one row per layer and transform: `floor`, `inverse`, `best`, `ceiling` and
-        `recovered` = (ceiling − inverse)/(ceiling − floor) with its interval.
+        `recovered` = (ceiling − inverse)/(ceiling − floor) with its interval; `won_by_linear` =
+        (inverse − inverse_linear)/(inverse − floor) is what a channel map wins back.
     alignments : one row per layer and transform: the transform found by the search, in-sample
         residuals, distance from h⁻¹ in pixels, runner-up, coverage, status.
     landscape : in-sample residual against the aligning angle and scale.
     layers : one row per layer: channels, map size, frame, compared cells, dead channels.
+    channels : one row per layer and transform: share of variance that moved to other channels,
+        beside chance; how often the strongest channel changes, beside the floor.
+    tuning : response of every channel under every transform.
+    composition : held-out residuals of composed channel maps, and closure after a full turn.
+    bounds : in-sample bound over all linear operators on positions, rank, regularisation.
     errors : sums of squared errors, (layers, transforms, rungs, evaluation images).
     variance : sums of squared deviations of the originals, (layers, evaluation images).
     axes : names along the axes of `errors`: layer, transform, rung, image.
     provenance : configuration, versions, hashes, device, and warnings.
+    extra : arrays by name: "permutation/LAYER" (transforms, C) and "correlation/LAYER".
     """
 
     residuals: pd.DataFrame
@@ -43,6 +54,11 @@ class Result:
     variance: NDArray[np.float64]
     axes: Mapping[str, tuple[str, ...]]
     provenance: Mapping[str, Any]
+    channels: pd.DataFrame = field(default_factory=_no_layers)
+    tuning: pd.DataFrame = field(default_factory=_no_layers)
+    composition: pd.DataFrame = field(default_factory=_no_layers)
+    bounds: pd.DataFrame = field(default_factory=_no_layers)
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -88,6 +104,7 @@ class Result:
         """
         tables = {name: getattr(self, name) for name in TABLES}
         arrays = {"errors": self.errors, "variance": self.variance}
+        arrays |= self.extra
         arrays |= {f"axis_{name}": np.array(values) for name, values in self.axes.items()}
         return write_folder(
             Path(folder), tables, arrays, dict(self.provenance), overwrite=overwrite
@@ -101,6 +118,8 @@ class Result:
             and np.array_equal(self.errors, other.errors, equal_nan=True)
             and np.array_equal(self.variance, other.variance, equal_nan=True)
             and dict(self.axes) == dict(other.axes)
+            and set(self.extra) == set(other.extra)
+            and all(np.array_equal(value, other.extra[name]) for name, value in self.extra.items())
             and dict(self.provenance) == dict(other.provenance)
         )
 
@@ -130,4 +149,5 @@ def load_result(folder: str | Path) -> Result:
         variance=arrays["variance"],
         axes=axes,
         provenance=provenance,
+        extra={name: values for name, values in arrays.items() if "/" in name},
     )

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,15 @@ TABLES = ("residuals", "summary", "alignments", "landscape", "layers")
 FIGURES = "figures"
 _ARRAYS, _PROVENANCE = "per_image.npz", "provenance.json"
 _FIGURE_FILES = (".svg", ".png", ".pdf")
+# Columns of text: a layer called "0" must not come back as a number, nor "" as a missing one.
+_TEXT = {
+    "layer", "transform", "kind", "rung", "best", "runner_up", "status", "start", "family", "by",
+    "first", "second", "product",
+}  # fmt: skip
+
+# Numbers must come back as they were; pandas 3.1 does so by itself and deprecates the option.
+_NEW = tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1)
+_EXACT: dict[str, Any] = {} if _NEW else {"float_precision": "round_trip"}
 
 
 def check_free(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> None:
@@ -69,7 +79,8 @@ def _is_result(folder: Path) -> bool:
 def whole_folder(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> Iterator[Path]:
     """A new folder to fill that takes the place of `folder` when the block ends well.
 
-    Whatever stops the block, Ctrl-C included, nothing is left behind and an older result stays.
+    Whatever stops the block, Ctrl-C included, nothing is left behind and an older result stays;
+    should even putting it back fail, the error says where it is.
     Raises ProbeError as `check_free`, and when the disk is full or may not be written.
     """
     check_free(folder, overwrite=overwrite, parts=parts)
@@ -83,26 +94,42 @@ def whole_folder(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) 
             partial, replaced = holder / "new", holder / "old"
             partial.mkdir()  # unlike its holder, as open as the user's other folders
             yield partial
-            if target.exists():
-                target.rename(replaced)
             try:
+                if target.exists():
+                    target.rename(replaced)
                 partial.rename(target)
             except BaseException:
-                if replaced.exists():
-                    replaced.rename(target)
+                _put_back(replaced, target)
                 raise
             done = True
         finally:
-            shutil.rmtree(holder, ignore_errors=True)
-    except OSError as error:
+            kept = replaced.exists() and not target.exists()
+            shutil.rmtree(partial if kept else holder, ignore_errors=True)
+    except (OSError, ProbeError) as error:
+        # What fails to be written inside is named by the folder that the user knows.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
         raise ProbeError(
-            f"cannot write the result to {folder}: {error.strerror or error}; "
+            f"cannot write the result to {folder}: {cause.strerror or cause}; "
             "free some space or name another folder"
-        ) from error
+        ) from cause
     finally:
         for place in () if done else above:
             with suppress(OSError):
                 place.rmdir()
+
+
+def _put_back(replaced: Path, target: Path) -> None:
+    """Return the older result to its place after a failed exchange."""
+    if replaced.exists() and not target.exists():
+        try:
+            replaced.rename(target)
+        except OSError as error:
+            raise ProbeError(
+                f"cannot write the result to {target}: {error.strerror or error}; the older "
+                f"result is now in {replaced}, move it back by hand"
+            ) from error
 
 
 def write_folder(
@@ -126,7 +153,10 @@ def write_folder(
 def read_folder(
     folder: Path, names: Iterable[str], required: Iterable[str]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, NDArray[Any]], dict[str, Any]]:
-    """Tables, arrays and provenance of a result folder."""
+    """Tables, arrays and provenance of a result folder.
+
+    Raises ProbeError when there is no result, or when a part is missing, damaged or cut short.
+    """
     if not (folder / _PROVENANCE).is_file():
         raise ProbeError(
             f"{folder} holds no result (no {_PROVENANCE}); run a probe with --out first"
@@ -136,16 +166,29 @@ def read_folder(
         tables = {
             name: pd.read_csv(
                 folder / f"{name}.csv",
-                float_precision="round_trip",
+                **_EXACT,
                 keep_default_na=False,
-                na_values={column: [""] for column in _columns(folder / f"{name}.csv")},
+                dtype=dict.fromkeys(_TEXT, str),
+                na_values={
+                    column: [""]
+                    for column in _columns(folder / f"{name}.csv")
+                    if column not in _TEXT
+                },
             )
             for name in names
         }
         with np.load(folder / _ARRAYS, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ProbeError(f"the result in {folder} is damaged ({error}); run it again") from None
+        if not isinstance(provenance, dict):
+            raise ValueError(f"{_PROVENANCE} holds no object")
+    except FileNotFoundError as error:
+        name = Path(error.filename or "").name
+        raise ProbeError(f"the result in {folder} lacks {name}; run the probe again") from None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ProbeError(
+            f"the result in {folder} is damaged ({reason}); run the probe again"
+        ) from None
     if missing := [name for name in required if name not in arrays]:
         raise ProbeError(f"{folder / _ARRAYS} lacks {', '.join(missing)}; run the probe again")
     return tables, arrays, provenance

@@ -18,6 +18,8 @@ from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel
 from ._select import Block, around, choose_blocks, choose_rungs, interval_percent, unrolled
 from .style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
 
+_PANEL = 33.0  # millimetres, the narrowest of a figure of two columns
+_LETTER = 1.4  # millimetres of a letter at 7 points
 _XLABELS = {
     "rotation": "angle (degrees)",
     "scaling": "scale factor",
@@ -54,17 +56,23 @@ def plot_residuals(
     if axes is None:
         columns, _ = panel_rows(sizes)
         row_height = 42.0 if columns > 2 else 52.0
-        figure, chosen = panel_grid(sizes, row_height=row_height, extra=16.0 if columns > 1 else 22)
+        row_height += max(depth(block, _PANEL / len(block.moves)) for block in blocks)
+        entries = 2 + len(choose_rungs(blocks[0].result, rungs))
+        legend = 5.0 + 4.0 * -(-entries // (4 if columns > 1 else 2))
+        figure, chosen = panel_grid(sizes, row_height=row_height, extra=legend)
         left, low = leftmost(sizes), lowest(sizes)
     else:
         figure, chosen = given_axes(axes, sum(sizes))
         left = low = [True] * len(chosen)
+    crowded = axes is None and panel_rows(sizes)[0] > 2
     panels = [(block, layer) for block in blocks for layer in block.layers]
     top = 0.0
     for place, (block, layer) in enumerate(panels):
         ax = chosen[place]
         shown = choose_rungs(block.result, rungs)
         top = max(top, _panel(ax, block, layer, shown))
+        if block.numeric and block.kind == "rotation":
+            angle_axis(ax, *ax.get_xlim(), labels=5 if crowded else 7)
         ax.set_title(layer)
         if low[place]:
             ax.set_xlabel(axis_label(block))
@@ -94,6 +102,17 @@ def move_names(moves: pd.DataFrame) -> list[str]:
     """The parameters of transformations as tick labels."""
     texts = [text.partition(":")[2] or text for text in moves["transform"]]
     return [text.replace("-", "−").replace(",", ", ") for text in texts]
+
+
+def turned(names: Sequence[str], room: float) -> bool:
+    """Whether tick labels are too long to stand side by side, each in `room` millimetres."""
+    return len(names) > 1 and _LETTER * max(map(len, names)) + 1 > room
+
+
+def depth(block: Block, room: float) -> float:
+    """Millimetres that upright tick labels of a block need below its panels."""
+    names = [] if block.numeric else move_names(block.moves)
+    return _LETTER * max(map(len, names)) if turned(names, room) else 0.0
 
 
 def legend_handles(rungs: Sequence[str], level: str, bands: bool) -> list[Artist]:
@@ -162,7 +181,6 @@ def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], ki
             markeredgewidth=0, label=style.label, zorder=3 + order / 100,
         )  # fmt: skip
     if kind == "rotation":
-        angle_axis(ax, float(x.min()), float(x.max()), labels=5)
         if len(x) > 1:
             ax.set_xlim(x.min(), x.max())
     else:
@@ -189,5 +207,4 @@ def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: 
             label=style.label, zorder=3, clip_on=False,
         )  # fmt: skip
     ax.set_xlim(-0.5, len(names) - 0.5)
-    turn = 90 if sum(map(len, names)) > 16 else 0
-    ax.set_xticks(place, names, rotation=turn)
+    ax.set_xticks(place, names, rotation=90 if turned(names, _PANEL / len(names)) else 0)

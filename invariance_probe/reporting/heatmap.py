@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from ..probing import Result
 from ._panels import factor_text, given_axes
 from ._select import Block, choose_blocks
-from .curves import axis_label, move_names
+from .curves import axis_label, depth, move_names, turned
 from .style import MASKED, NARROW, WIDE, new_figure, styled
 
 LIMIT = 1.0
@@ -85,11 +85,13 @@ def _canvas(
         inches = min(ax.get_position().width for ax in chosen) * figure.get_figwidth()
         return figure, chosen, inches * 25.4 / max(widths)
     width = NARROW if sum(widths) <= 8 else WIDE
-    figure = new_figure(width, 26.0 + max(24.0, 6.5 * tallest) + (14.0 if _turned(blocks) else 0.0))
+    cell = (width - 35.0) / sum(max(3, number) for number in widths)
+    labels = max(depth(block, cell) for block in blocks)
+    figure = new_figure(width, 26.0 + max(24.0, 6.5 * tallest) + labels)
     # A kind with a single transformation still needs room for its name.
     grid = figure.add_gridspec(1, len(blocks), width_ratios=[max(3, number) for number in widths])
     chosen = [figure.add_subplot(grid[0, place]) for place in range(len(blocks))]
-    return figure, chosen, (width - 35.0) / sum(max(3, number) for number in widths)
+    return figure, chosen, cell
 
 
 def _table(block: Block) -> pd.DataFrame:
@@ -149,16 +151,12 @@ def _label(ax: Axes, block: Block, cell: float, names: bool) -> None:
             ax.set_xticks(ends, [factor_text(values[number]) for number in ends])
     else:
         texts = move_names(moves)
-        ax.set_xticks(place, texts, rotation=90 if max(map(len, texts)) > 4 else 0)
+        ax.set_xticks(place, texts, rotation=90 if turned(texts, cell) else 0)
     ax.set_xlabel(axis_label(block))
     ax.set_yticks(np.arange(len(block.layers)), block.layers if names else [""] * len(block.layers))
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
-
-
-def _turned(blocks: Sequence[Block]) -> bool:
-    return any(not block.numeric and max(map(len, move_names(block.moves))) > 4 for block in blocks)
 
 
 def _same_layers(blocks: Sequence[Block]) -> bool:

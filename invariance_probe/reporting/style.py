@@ -59,6 +59,7 @@ _METADATA: dict[str, dict[str, None]] = {
 # Okabe & Ito, Color Universal Design (2008): told apart with every common colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#777777"
 SHADE, MASKED, FAINT = "0.93", "0.9", "0.75"
 
 
@@ -76,14 +77,20 @@ _RUNGS = {
     "unaligned": RungStyle("unaligned", BLACK, "o", "-"),
     "inverse": RungStyle("inverse h⁻¹", VERMILLION, "s", "-"),
     "best": RungStyle("best found", BLUE, "^", (0, (5, 1.5))),
+    "best_per_image": RungStyle("best per image", BLUE, "v", ":"),
+    "spatial_bound": RungStyle("bound, all spatial maps", GREY, "", (0, (8, 2))),
+    # One hue for the channel maps: told apart by marker and line.
+    "inverse_permuted": RungStyle("h⁻¹, channels permuted", ORANGE, "D", (0, (1, 1))),
+    "inverse_orthogonal": RungStyle("h⁻¹, orthogonal map", ORANGE, "P", (0, (3, 1, 1, 1))),
+    "inverse_linear": RungStyle("h⁻¹, linear map", ORANGE, "X", "-"),
     "input_aligned": RungStyle("input aligned (floor)", GREEN, "", "-"),
     "resampling_floor": RungStyle("resampling floor", SKY, "", ":"),
     "other_image": RungStyle("other image (ceiling)", PURPLE, "", "--"),
 }
 _SPARE = tuple(
     (colour, marker, line)
-    for line in ((0, (3, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
-    for colour, marker in ((ORANGE, "D"), (YELLOW, "v"), (SKY, "P"), (GREEN, "X"))
+    for line in ((0, (5, 1, 1, 1)), (0, (10, 2)), (0, (2, 2)))
+    for colour, marker in ((GREY, "D"), (YELLOW, "v"), (SKY, "P"), (GREEN, "X"))
 )
 
 

@@ -126,14 +126,12 @@ def _rungs(result: Result, errors: Array, variance: Array) -> dict[str, tuple[fl
     def interval(statistic: Callable[[Array, Array], Array]) -> tuple[Array, Array]:
         return bootstrap(statistic, errors, variance, **given)
 
+    rungs = result.axes["rung"]
     value = ratio(errors, variance)
     low, high = interval(_ratio)
-    ends = interval(lambda e, v: recovered(np.moveaxis(_ratio(e, v), -2, -1)))
-    out = {
-        rung: (float(value[i]), float(low[i]), float(high[i]))
-        for i, rung in enumerate(result.axes["rung"])
-    }
-    out["recovered"] = (float(recovered(value)), float(ends[0]), float(ends[1]))
+    ends = interval(lambda e, v: recovered(np.moveaxis(_ratio(e, v), -2, -1), rungs))
+    out = {rung: (float(value[i]), float(low[i]), float(high[i])) for i, rung in enumerate(rungs)}
+    out["recovered"] = (float(recovered(value, rungs)), float(ends[0]), float(ends[1]))
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from matplotlib.text import Text
 from invariance_probe.alignment import bootstrap, ratio
 from invariance_probe.alignment.search import ANGLES, SCALES
 from invariance_probe.geometry import Transform, parse_transforms
-from invariance_probe.probing import RUNGS, Result
+from invariance_probe.probing import Result
 from invariance_probe.probing.assemble import recovered
 
-FACTORS = (1.0, 0.8, 0.6, 0.05, 0.1)  # of the rungs below the ceiling
+RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
+CHANNELS = ("spatial_bound", "inverse_permuted", "inverse_orthogonal", "inverse_linear")
+FACTORS = dict(zip(RUNGS, (1.0, 0.8, 0.6, 0.05, 0.1), strict=False))
 CEILING = 1.9
 IMAGES = 12
 TURN = "rotation:-180:180:15"
@@ -45,19 +48,21 @@ def make_result() -> Callable[..., Result]:
         transforms: str = BOTH,
         layers: Sequence[str] = ("conv1", "pool1", "conv2", "pool2"),
         dead: Sequence[str] = (),
+        rungs: Sequence[str] = RUNGS,
     ) -> Result:
         moves = list(dict.fromkeys(parse_transforms(transforms)))
         random = np.random.default_rng(0)
         variance = random.uniform(1, 3, (len(layers), IMAGES))
         variance[[layer in dead for layer in layers]] = 0.0
-        errors = np.zeros((len(layers), len(moves), len(RUNGS), IMAGES))
+        errors = np.zeros((len(layers), len(moves), len(rungs), IMAGES))
         tables: dict[str, list[Any]] = {n: [] for n in ("residuals", "summary", "found", "land")}
         for i, layer in enumerate(layers):
             share = random.uniform(0.5, 1.5, IMAGES) * variance[i]
             share *= variance[i].sum() / max(share.sum(), 1e-9)
             for j, move in enumerate(moves):
                 size = base(move) * (1 + i / 10)
-                errors[i, j] = np.outer([*(size * f for f in FACTORS), CEILING], share)
+                errors[i, j] = np.outer([size * FACTORS.get(rung, 0.4) for rung in rungs], share)
+                errors[i, j, rungs.index("other_image")] = CEILING * share
                 value = ratio(errors[i, j], variance[i])
                 head = {
                     "layer": layer, "transform": move.text, "kind": move.kind,
@@ -65,12 +70,12 @@ def make_result() -> Callable[..., Result]:
                 }  # fmt: skip
                 with np.errstate(invalid="ignore"):
                     low, high = bootstrap(_over, errors[i, j], variance[i], resamples=100)
-                for r, rung in enumerate(RUNGS):
+                for r, rung in enumerate(rungs):
                     numbers = {"residual": value[r], "low": low[r], "high": high[r]}
                     tables["residuals"].append({**head, "rung": rung, **numbers, "images": IMAGES})
-                part = float(recovered(value))
+                part = float(recovered(value, rungs))
                 tables["summary"].append(
-                    {**head, **dict(zip(RUNGS, value, strict=True)), "recovered": part}
+                    {**head, **dict(zip(rungs, value, strict=True)), "recovered": part}
                 )
                 undone = move.inverse()
                 tables["found"].append({**head, "angle": undone.angle, "scale": undone.scale})
@@ -90,7 +95,7 @@ def make_result() -> Callable[..., Result]:
             axes={
                 "layer": tuple(layers),
                 "transform": tuple(move.text for move in moves),
-                "rung": RUNGS,
+                "rung": tuple(rungs),
                 "image": tuple(f"image {n}" for n in range(IMAGES)),
             },
             provenance={"options": {"resamples": 100, "level": 0.95, "seed": 0}, "warnings": []},
@@ -124,7 +129,7 @@ def check_figure() -> Callable[[Figure], None]:
         for ax in figure.axes:
             for axis in (ax.xaxis, ax.yaxis):
                 boxes = [label.get_window_extent() for label in _shown(axis)]
-                apart = [not a.overlaps(b) for a, b in zip(boxes, boxes[1:], strict=False)]
+                apart = [not a.overlaps(b) for a, b in pairwise(boxes)]
                 assert all(apart), [label.get_text() for label in _shown(axis)]
             assert not any(ax.bbox.overlaps(box) for box in legends), "legend over data"
 

@@ -1,0 +1,203 @@
+"""What a pass accumulates about one layer's channels: maps between them, and their responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..alignment import ChannelMaps, ChannelMoments, fit_channel_maps, squared_errors
+from ..geometry import Transform
+from .options import CHANNEL_RUNGS
+
+
+class ChannelState:
+    """Channel maps of one layer on maps aligned by h⁻¹, fitted on one half, judged on the other.
+
+    `mask` (rows, columns) is 1 on the compared cells; `weights` (C) multiplies channels first.
+    """
+
+    def __init__(
+        self, transforms: Sequence[Transform], mask: Tensor, weights: Tensor | None
+    ) -> None:
+        self.transforms, self.mask, self.weights = transforms, mask, weights
+        self.fitted = [ChannelMoments(mask, weights) for _ in transforms]
+        self.held_out = [ChannelMoments(mask, weights, chance=False) for _ in transforms]
+        self.originals = ChannelMoments(mask, weights, chance=False)
+        self.maps: list[ChannelMaps] = []
+        self._changed = np.zeros((len(transforms), 2))
+        self._cells = np.zeros(len(transforms))
+        self._centre = self._scale = self._tensors = None
+
+    def fit(self, which: int, aligned: Tensor, original: Tensor) -> None:
+        """Add aligned and original maps of the fit half."""
+        self.fitted[which].update(aligned, original)
+
+    def solve(self, which: int) -> None:
+        """Fit the channel maps of transformation number `which`."""
+        self.maps.append(fit_channel_maps(self.fitted[which]))
+
+    def start_batch(self, original: Tensor) -> None:
+        """Begin a batch of the evaluation half."""
+        if self._centre is None:
+            moments = self.fitted[0]
+            self._centre = moments.sums[1] / moments.samples
+            variance = moments.target / moments.samples - self._centre.square()
+            alive = variance > 1e-12 * variance.max()
+            self._scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+        self.originals.update(original, original)
+        self._strongest = self._winner(original)
+
+    def evaluate(
+        self, which: int, aligned: Tensor, realigned: Tensor, original: Tensor
+    ) -> dict[str, Tensor]:
+        """Errors (N) of the channel rungs; NaN where too few samples determine a map."""
+        self.held_out[which].update(aligned, original)
+        inside = self.mask > 0
+        number = float(inside.sum()) * len(original)
+        for column, maps in enumerate((aligned, realigned)):
+            other = self._winner(maps) != self._strongest
+            self._changed[which, column] += float(other[:, inside].sum())
+        self._cells[which] += number
+        fitted = self.maps[which]
+        if not fitted.determined:
+            lost = torch.full((len(original),), torch.nan, dtype=torch.float64)
+            return dict.fromkeys(CHANNEL_RUNGS, lost)
+        x, y = (maps if self.weights is None else maps * self.weights.to(maps)[:, None, None]
+                for maps in (aligned, original))  # fmt: skip
+        permutation = torch.from_numpy(fitted.permutation).to(x.device)
+        mapped = {
+            "inverse_permuted": x[:, permutation],
+            "inverse_orthogonal": _apply(fitted.orthogonal, x),
+            "inverse_linear": _apply(fitted.linear, x),
+        }
+        return {name: squared_errors(maps, y, self.mask) for name, maps in mapped.items()}
+
+    def table(self, layer: str, keys: Sequence[dict[str, Any]], energy: float) -> pd.DataFrame:
+        """One row per transformation: how much moved to other channels, beside chance and floor."""
+        rows = []
+        for which, (about, maps) in enumerate(zip(keys, self.maps, strict=True)):
+            changed = self._changed[which] / max(self._cells[which], 1)
+            moments = self.fitted[which]
+            fit_energy = float(moments.target.sum() - moments.sums[1].square().sum() / maps.samples)
+            rows.append(
+                {
+                    "layer": layer,
+                    **about,
+                    "determined": maps.determined,
+                    "samples": maps.samples,
+                    "moved": maps.moved,
+                    "moved_by_chance": maps.moved_by_chance,
+                    "strongest_changed": changed[0],
+                    "strongest_changed_floor": changed[1],
+                    "off_diagonal": 1 - maps.diagonal,
+                    **{
+                        f"fit_{name}": value / fit_energy if fit_energy > 0 else np.nan
+                        for name, value in maps.errors.items()
+                    },
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def tuning(self, layer: str, keys: Sequence[dict[str, Any]]) -> pd.DataFrame:
+        """Mean and root mean square response of every channel under every transformation."""
+        tables = []
+        for about, moments in zip(keys, self.held_out, strict=True):
+            if moments.images == 0:
+                continue
+            mean = np.asarray(moments.sums[0].cpu()) / moments.samples
+            square = np.asarray(moments.auto.diagonal().cpu()) / moments.samples
+            table = pd.DataFrame({"channel": np.arange(len(mean)), "mean": mean,
+                                  "rms": np.sqrt(square)})  # fmt: skip
+            for column, value in reversed(list({"layer": layer, **about}.items())):
+                table.insert(0, column, value)
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def composition(self, layer: str, energy: float) -> pd.DataFrame:
+        """Held-out residual of composed channel maps beside the directly fitted one.
+
+        For every pair (step, h) of the run whose product is in the run too, A_step·A_h is tried
+        in place of A_(step·h); "closure" is A_step to the power of a full turn, tried on the
+        originals themselves.
+        """
+        step = _step(self.transforms)
+        rows: list[dict[str, Any]] = []
+        if step is None or energy <= 0 or not self.maps[step].determined:
+            return pd.DataFrame(rows, columns=list(COMPOSITION))
+        first = self.transforms[step]
+
+        def row(kind: str, second: str, product: str, moments: ChannelMoments, pair: Any) -> None:
+            entry = {"layer": layer, "kind": kind, "first": first.text, "second": second,
+                     "product": product}  # fmt: skip
+            for name in ("linear", "orthogonal"):
+                composed, direct = pair(name)
+                entry[f"composed_{name}"] = moments.error(composed) / energy
+                entry[f"direct_{name}"] = moments.error(direct) / energy
+            rows.append(entry)
+
+        for index, h in enumerate(self.transforms):
+            whole = self._find(first @ h)
+            if whole is None or first.is_identity or h.is_identity:
+                continue
+
+            def pair(name: str, index: int = index, whole: int = whole) -> tuple[Any, Any]:
+                one, two, both = (getattr(self.maps[i], name) for i in (step, index, whole))
+                return one @ two, both
+
+            row("pair", h.text, self.transforms[whole].text, self.held_out[whole], pair)
+        turns = 360 / first.parameter if first.kind == "rotation" else 0.5
+        if abs(turns - round(turns)) < 1e-9:
+
+            def closed(name: str) -> tuple[Any, Any]:
+                own = getattr(self.maps[step], name)
+                return np.linalg.matrix_power(own, round(turns)), np.eye(len(own))
+
+            row("closure", f"{round(turns)} times", "identity", self.originals, closed)
+        return pd.DataFrame(rows, columns=list(COMPOSITION))
+
+    def _find(self, product: Transform) -> int | None:
+        """Which transformation of the run moves points as `product` does."""
+        return next((i for i, h in enumerate(self.transforms) if h.isclose(product)), None)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Permutations (transforms, C), and correlations (transforms, C, C) up to 256 channels."""
+        stored: dict[str, NDArray[Any]] = {
+            "permutation": np.stack([maps.permutation for maps in self.maps])
+        }
+        if len(self.maps[0].permutation) <= 256:
+            stored["correlation"] = np.stack(
+                [maps.correlation.astype(np.float32) for maps in self.maps]
+            )
+        return stored
+
+    def _winner(self, maps: Tensor) -> Tensor:
+        """The strongest channel (N, rows, columns), each channel standardised on the fit half."""
+        centre, scale = (t.to(maps)[:, None, None] for t in (self._centre, self._scale))
+        return ((maps - centre) * scale).argmax(1)
+
+
+COMPOSITION = (
+    "layer", "kind", "first", "second", "product",
+    "composed_linear", "direct_linear", "composed_orthogonal", "direct_orthogonal",
+)  # fmt: skip
+
+
+def _apply(channel_map: NDArray[np.float64], maps: Tensor) -> Tensor:
+    weight = torch.from_numpy(channel_map).to(maps)
+    return torch.einsum("ck,nkyx->ncyx", weight, maps)
+
+
+def _step(transforms: Sequence[Transform]) -> int | None:
+    """The smallest positive rotation or enlargement of a run: the generator of the others."""
+    angles = [(h.parameter, i) for i, h in enumerate(transforms)
+              if h.kind == "rotation" and h.parameter > 0]  # fmt: skip
+    factors = [(h.parameter, i) for i, h in enumerate(transforms)
+               if h.kind == "scaling" and h.parameter > 1]  # fmt: skip
+    found = angles or factors
+    return min(found)[1] if found else None

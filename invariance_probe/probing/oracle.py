@@ -1,0 +1,318 @@
+"""The oracle spatial transformer: what perfect alignment at one layer is worth to a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..alignment import Variance
+from ..alignment.channels import ChannelMoments, fit_channel_maps
+from ..data import ImageSet, array_images
+from ..errors import ProbeError
+from ..geometry import Transform, valid_cells, warp
+from ..networks import (
+    Activations,
+    LayerFrame,
+    Network,
+    check_finite,
+    measure_frames,
+    select_layers,
+)
+from ..networks.replacement import all_paths_pass, as_logits, run_replaced
+from .inputs import Inputs
+from .layer_state import LayerState
+from .options import Options
+from .oracle_result import AT_LAYER, ON_INPUT, OracleResult, assemble_oracle
+from .provenance import describe_run
+from .run import Progress, _batches, _check_channels, _measuring, _transforms, split
+
+_EXAMPLES = 8  # images on which it is tried whether all paths pass through a layer
+
+
+def oracle(
+    network: nn.Module | Network,
+    layers: str | Sequence[str],
+    transforms: str | Transform | Iterable[Transform],
+    images: ImageSet | Tensor | np.ndarray[Any, Any],
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    options: Options | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+    config: dict[str, Any] | None = None,
+    **changes: Any,
+) -> OracleResult:
+    """Classify transformed images while one layer's maps are aligned by the known h⁻¹.
+
+    This is a spatial transformer at that layer which localises perfectly, in any eager network
+    and without training. Per transformation h the classifier sees T_h f with nothing done
+    ("nothing"), T_h⁻¹ T_h f ("input_aligned"), and T_h f with the layer's maps replaced by T_h⁻¹
+    of them ("inverse"), by those with channels permuted ("inverse_permuted") or mixed by a linear
+    map ("inverse_linear"). Both channel maps are fitted to maps of the fit half, at the cells that
+    stay inside the image under all transformations, and applied at all cells; where these are
+    too few for the layer's channels there is no number. All numbers are of the evaluation half.
+
+    Arguments are those of `probe`; labels of the images are optional. Of the options, `weighting`
+    and `family` have no part in this. Layers around which a path leads to the logits are left out
+    and listed, with the reason, in the result's table `inadmissible`.
+
+    Convention: transformations act on image coordinates (origin at the centre, pixels, y down,
+    degrees counter-clockwise); maps are sampled in the frame measured on the network, without
+    smoothing, and continue beyond their edge as the nearest cell.
+
+    Raises ProbeError as `probe` does, for an output that is not logits (N, classes), for labels
+    that these do not have, and when none of the layers is admissible. Definitions in
+    docs/measures.md; the theorem: Finnveden, Jansson and Lindeberg, arXiv 2004.11678.
+    """
+    chosen = Options.from_dict({**(options or Options()).to_dict(), **changes})
+    module = network.module if isinstance(network, Network) else network
+    if isinstance(network, Network):
+        mean, std = mean or network.mean, std or network.std
+    image_set = images if isinstance(images, ImageSet) else array_images(images)
+    moves = _transforms(transforms)
+    fit, evaluation = split(len(image_set), chosen.seed)
+    place = torch.device(device)
+    module = module.to(place)
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    inputs = Inputs(image_set, mean, std, chosen.image_interpolation, place, dtype)
+    # No inference mode: a network may change its input in place, which it forbids.
+    with _measuring(module), torch.no_grad():
+        example = inputs.normalise(inputs.original(inputs.load(fit[:_EXAMPLES])))
+        _check_channels(module, example)
+        names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
+        refused = {}
+        for name in names:
+            admitted, reason = all_paths_pass(module, name, example)
+            if not admitted:
+                refused[name] = reason
+        names = [name for name in names if name not in refused]
+        if not names:
+            raise ProbeError(f"no layer to align at: {next(iter(refused.values()))}")
+        frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
+        held = [_Layer(n, frames[n], moves, image_set.canvas, chosen, place) for n in names]
+        run = _Run(module, inputs, held, moves, chosen, progress)
+        run.count(len(fit), len(evaluation))
+        run.fit(fit)
+        run.evaluate(evaluation)
+    provenance = describe_run(
+        network,
+        image_set,
+        inputs,
+        cast("Sequence[LayerState]", held),  # of which it reads name, frame and cells
+        moves,
+        chosen,
+        place,
+        (len(fit), len(evaluation)),
+        config,
+    )
+    provenance["warnings"] += [note for layer in held for note in layer.notes]
+    return assemble_oracle(
+        names,
+        moves,
+        [image_set.names[i] for i in evaluation],
+        None if image_set.labels is None else image_set.labels[evaluation],
+        *run.finish(),
+        refused,
+        chosen,
+        provenance,
+    )
+
+
+@dataclass
+class _ChannelMap:
+    """The two channel maps of one layer under one transformation."""
+
+    permutation: Tensor  # (C)
+    linear: Tensor  # (C, C)
+
+
+class _Layer:
+    """One layer's grid, and what the fit half tells about its channels."""
+
+    def __init__(
+        self,
+        name: str,
+        frame: LayerFrame,
+        moves: Sequence[Transform],
+        canvas: tuple[int, int],
+        options: Options,
+        place: torch.device,
+    ) -> None:
+        self.name, self.frame, self.options = name, frame, options
+        self.notes: list[str] = []
+        try:
+            self.cells = valid_cells(frame, moves, canvas, erode=options.erode)
+        except ProbeError as error:
+            # Alignment itself needs no such cells.
+            self.cells = np.zeros(frame.size, dtype=np.bool_)
+            self.notes.append(f"channel maps of {name}: not determined; {error}")
+        mask = torch.from_numpy(self.cells).to(place)
+        turned = [move for move in moves if not move.is_identity and self.cells.any()]
+        self.moments = {move: ChannelMoments(mask) for move in turned}
+        self.maps: dict[Transform, _ChannelMap] = {}
+
+    def aligned(self, maps: Tensor, move: Transform) -> Tensor:
+        """T_h⁻¹ of maps (N, C, rows, columns): sampled, not smoothed, as in a transformer."""
+        return warp(
+            maps, move.inverse(), frame=self.frame, interpolation=self.options.map_interpolation,
+            beyond="nearest", antialias=False,
+        )  # fmt: skip
+
+    def fix(self, like: Tensor) -> None:
+        """Turn the moments into channel maps and free them."""
+        for move, moments in self.moments.items():
+            found = fit_channel_maps(moments)
+            if not found.determined:
+                self.notes.append(
+                    f"channel maps of {self.name}: not determined under {move}; {found.samples} "
+                    f"samples for {len(found.permutation)} channels, give more images"
+                )
+                continue
+            self.maps[move] = _ChannelMap(
+                torch.from_numpy(found.permutation).to(like.device),
+                torch.from_numpy(found.linear).to(like),
+            )
+        self.moments = {}
+
+    def treated(self, aligned: Tensor, move: Transform) -> dict[str, Tensor]:
+        """What replaces the layer's maps, by treatment; the ones not determined are missing."""
+        treated = {"inverse": aligned}
+        if (found := self.maps.get(move)) is not None:
+            treated["inverse_permuted"] = aligned[:, found.permutation]
+            treated["inverse_linear"] = torch.einsum("dc,nchw->ndhw", found.linear, aligned)
+        return treated
+
+
+@dataclass
+class _Run:
+    """Passes of one run and what they leave of each image: top-1 class and squared error."""
+
+    module: nn.Module
+    inputs: Inputs
+    layers: list[_Layer]
+    moves: Sequence[Transform]
+    options: Options
+    progress: Progress | None
+    done: int = 0
+    total: int = 0
+    originals: list[Tensor] = field(default_factory=list)
+    predictions: list[Tensor] = field(default_factory=list)
+    errors: list[Tensor] = field(default_factory=list)
+    variance: Variance | None = None
+    classes: int = 0
+
+    def count(self, fitted: int, evaluated: int) -> None:
+        """Fix how many single-image passes there will be, at most."""
+        turned = sum(not move.is_identity for move in self.moves)
+        per_image = 1 + turned * (len(ON_INPUT) + len(AT_LAYER) * len(self.layers))
+        self.total = fitted * (1 + turned) + evaluated * per_image
+
+    def fit(self, indices: list[int]) -> None:
+        """Channel maps of all layers and transformations, from one streaming pass."""
+        fitted = [layer for layer in self.layers if layer.moments]
+        if not fitted:
+            return
+        acts = Activations(self.module, [layer.name for layer in fitted])
+
+        def look(canvas: Tensor, batch: list[int], text: str) -> dict[str, Tensor]:
+            maps = acts(self.inputs.normalise(canvas))
+            self._seen(maps, batch, text)
+            return maps
+
+        for batch in _batches(indices, self.options.batch_size):
+            source = self.inputs.load(batch)
+            originals = look(self.inputs.original(source), batch, "fit: original")
+            for move in fitted[0].moments:
+                moved = look(self.inputs.transformed(source, move), batch, f"fit: {move}")
+                for layer in fitted:
+                    aligned = layer.aligned(moved[layer.name], move)
+                    layer.moments[move].update(aligned, originals[layer.name])
+        for layer in fitted:
+            layer.fix(originals[layer.name])
+
+    def evaluate(self, indices: list[int]) -> None:
+        """Logits under every treatment, image by image against those of the original."""
+        rows = len(ON_INPUT) + len(AT_LAYER) * len(self.layers)
+        for batch in _batches(indices, self.options.batch_size):
+            source = self.inputs.load(batch)
+            canvas = self.inputs.original(source)
+            original = self._plain(canvas, batch, "evaluate: original").double()
+            if self.variance is None:
+                self.classes = original.shape[1]
+                self.variance = Variance(original[0])
+            self.variance.update(original[:, :, None, None], original.new_ones(1, 1))
+            self.originals.append(original.argmax(1).cpu())
+            shape = (len(self.moves), rows, len(batch))
+            self.predictions.append(torch.full(shape, -1, dtype=torch.int32))
+            self.errors.append(torch.full(shape, torch.nan, dtype=torch.float64))
+            for which, move in enumerate(self.moves):
+                if move.is_identity:  # exactly the original, whatever the backend's rounding
+                    self.predictions[-1][which] = self.originals[-1].int()
+                    self.errors[-1][which] = 0.0
+                    continue
+                moved = self.inputs.transformed(source, move)
+                for row, logits in self._treatments(moved, batch, move):
+                    self.predictions[-1][which, row] = logits.argmax(1).int().cpu()
+                    self.errors[-1][which, row] = (
+                        (logits.double() - original).square().sum(1).cpu()
+                    )
+
+    def _treatments(
+        self, moved: Tensor, batch: list[int], move: Transform
+    ) -> Iterable[tuple[int, Tensor]]:
+        """Row of the tables and logits, for every treatment that is determined."""
+        names = [layer.name for layer in self.layers]
+        maps, output = Activations(self.module, names)(self.inputs.normalise(moved), outputs=True)
+        logits = as_logits(output, len(batch))
+        self._seen({**maps, "output": logits}, batch, f"evaluate: {move}")
+        yield 0, logits
+        undone = self.inputs.undone(moved, move)
+        yield 1, self._plain(undone, batch, f"evaluate: {move} undone")
+        images = self.inputs.normalise(moved)
+        for number, layer in enumerate(self.layers):
+            treated = layer.treated(layer.aligned(maps.pop(layer.name), move), move)
+            for treatment, replacement in treated.items():
+                logits = run_replaced(self.module, layer.name, images, _always(replacement))
+                text = f"output with {layer.name} {treatment}"
+                self._seen({text: logits}, batch, f"evaluate: {move} {treatment} {layer.name}")
+                row = len(ON_INPUT) + number * len(AT_LAYER) + AT_LAYER.index(treatment)
+                yield row, logits
+
+    def _plain(self, canvas: Tensor, batch: list[int], text: str) -> Tensor:
+        """Logits with no layer replaced; where they are not finite the layer is named."""
+        names = [layer.name for layer in self.layers]
+        maps, output = Activations(self.module, names)(self.inputs.normalise(canvas), outputs=True)
+        logits = as_logits(output, len(batch))
+        self._seen({**maps, "output": logits}, batch, text)
+        return logits
+
+    def _seen(self, values: dict[str, Tensor], batch: list[int], text: str) -> None:
+        check_finite(values, [self.inputs.images.names[i] for i in batch])
+        self.done += len(batch)
+        if self.progress is not None:
+            self.progress(self.done, self.total, text)
+
+    def finish(
+        self,
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+        """Classes; top-1 of originals (N), of all (transforms, rows, N); errors; variance (N)."""
+        if self.variance is None:
+            raise ProbeError("no evaluation images were seen; give more images")
+        return (
+            self.classes,
+            torch.cat(self.originals).numpy(),
+            torch.cat(self.predictions, dim=-1).numpy(),
+            torch.cat(self.errors, dim=-1).numpy(),
+            self.variance.compute()[0],
+        )
+
+
+def _always(replacement: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda _: replacement

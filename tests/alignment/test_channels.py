@@ -1,0 +1,112 @@
+"""Channel maps: planted permutations, rotations and mixtures come back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from invariance_probe.alignment import ChannelMoments, fit_channel_maps
+from invariance_probe.errors import ProbeError
+
+
+def maps(number: int, channels: int, side: int = 14, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(number, channels, side, side, generator=generator)
+
+
+def moments(x: torch.Tensor, y: torch.Tensor, batch: int = 8) -> ChannelMoments:
+    total = ChannelMoments(torch.ones(x.shape[-2:]))
+    for first in range(0, len(x), batch):
+        total.update(x[first : first + batch], y[first : first + batch])
+    return total
+
+
+def test_a_planted_permutation_comes_back_through_noise():
+    """64 channels, 32 images, 20 % noise."""
+    planted = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    x = maps(32, 64)
+    y = x[:, planted] + 0.2 * maps(32, 64, seed=2)
+    found = fit_channel_maps(moments(x, y))
+    assert found.permutation.tolist() == planted.tolist()
+    assert found.moved == pytest.approx((planted != torch.arange(64)).float().mean().item(), abs=0.02)
+    assert found.determined
+
+
+def test_a_planted_orthogonal_map_comes_back_held_out():
+    matrix = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(4)))[0]
+    x, fresh = maps(32, 32), maps(16, 32, seed=9)
+    y = torch.einsum("ck,nkyx->ncyx", matrix, x) + 0.1 * maps(32, 32, seed=5)
+    found = fit_channel_maps(moments(x, y))
+    truth = torch.einsum("ck,nkyx->ncyx", matrix, fresh)
+    guess = torch.einsum("ck,nkyx->ncyx", torch.from_numpy(found.orthogonal).float(), fresh)
+    assert (guess - truth).square().sum() / truth.square().sum() < 0.01
+
+
+def test_the_linear_map_is_least_squares():
+    x, y = maps(16, 6), maps(16, 6, seed=3) + maps(16, 6)
+    found = fit_channel_maps(moments(x, y), ridge=1e-12)
+    flat = [m.transpose(0, 1).flatten(1).double().numpy() for m in (x, y)]
+    expected = np.linalg.lstsq(flat[0].T, flat[1].T, rcond=None)[0].T
+    assert found.linear == pytest.approx(expected, abs=1e-6)
+    residual = np.sum((expected @ flat[0] - flat[1]) ** 2)
+    assert found.errors["inverse_linear"] == pytest.approx(residual, rel=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 9), st.integers(0, 10_000), st.floats(1e-6, 10))
+def test_in_sample_the_ladder_is_nested(channels, seed, ridge):
+    x, y = maps(5, channels, 4, seed), maps(5, channels, 4, seed + 1) + 1
+    errors = fit_channel_maps(moments(x, y), ridge=ridge).errors
+    slack = 1e-6 * errors["inverse"]
+    assert errors["inverse_permuted"] <= errors["inverse"] + slack
+    assert errors["inverse_orthogonal"] <= errors["inverse_permuted"] + slack
+    assert errors["inverse_linear"] <= errors["inverse_orthogonal"] + slack
+
+
+def test_moments_add_and_do_not_depend_on_batches():
+    x, y = maps(12, 5), maps(12, 5, seed=1)
+    whole, parts = moments(x, y, 12), moments(x[:5], y[:5]) + moments(x[5:], y[5:])
+    small = moments(x, y, 1)
+    for other in (parts, small):
+        for name in ("auto", "cross", "target", "sums"):
+            torch.testing.assert_close(getattr(whole, name), getattr(other, name))
+    torch.testing.assert_close(whole.chance, small.chance)
+    matrix = np.random.default_rng(0).normal(size=(5, 5))
+    direct = torch.einsum("ck,nkyx->ncyx", torch.from_numpy(matrix), x.double()) - y.double()
+    assert whole.error(matrix) == pytest.approx(direct.square().sum().item(), rel=1e-6)
+
+
+def test_too_few_samples_are_not_determined():
+    x = maps(2, 40, 4)
+    assert not fit_channel_maps(moments(x, x)).determined  # 32 samples for 40 channels
+    assert fit_channel_maps(moments(maps(3, 40, 4), maps(3, 40, 4))).determined
+
+
+def test_by_chance_unrelated_images_move_nearly_everything():
+    x, y = maps(32, 32), maps(32, 32, seed=8)
+    found = fit_channel_maps(moments(x, y))
+    assert found.moved > 0.8
+    assert found.moved_by_chance > 0.8
+
+
+def test_correlation_is_pearsons_and_0_for_dead_channels():
+    x, y = maps(6, 4) + 3, maps(6, 4, seed=1)
+    y[:, 1] += x[:, 2]
+    x[:, 3] = 0
+    found = fit_channel_maps(moments(x, y)).correlation
+    flat = [m.transpose(0, 1).flatten(1).double().numpy() for m in (x, y)]
+    for row in range(4):
+        for column in range(3):
+            expected = np.corrcoef(flat[1][row], flat[0][column])[0, 1]
+            assert found[row, column] == pytest.approx(expected, abs=1e-5)
+    assert (found[:, 3] == 0).all()
+
+
+def test_messages():
+    with pytest.raises(ProbeError, match="no images were seen"):
+        fit_channel_maps(ChannelMoments(torch.ones(4, 4)))
+    with pytest.raises(ProbeError, match=r"do not belong to \(4, 4\) cells"):
+        ChannelMoments(torch.ones(4, 4)).update(maps(1, 2, 5), maps(1, 2, 5))

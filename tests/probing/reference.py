@@ -1,0 +1,234 @@
+"""The ladder from its definitions, image by image: slow, and shares only `warp` with the probe."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from invariance_probe.data import ImageSet
+from invariance_probe.geometry import Frame, Transform, warp
+from invariance_probe.probing import Options
+
+
+def halves(number: int, seed: int) -> tuple[list[int], list[int]]:
+    """Fit half sorted, evaluation half in the order in which it was drawn."""
+    order = [int(i) for i in np.random.default_rng(seed).permutation(number)]
+    return sorted(order[: number // 2]), order[number // 2 :]
+
+
+def frame_of(convolutions: Sequence[tuple[int, int]], canvas: tuple[int, int]) -> Frame:
+    """The grid after convolutions or pools (kernel, stride) without padding, by arithmetic."""
+    jumps, starts, sizes = [], [], []
+    for length in canvas[::-1]:
+        jump, start, size = 1.0, -(length - 1) / 2, length
+        for kernel, stride in convolutions:
+            start += jump * (kernel - 1) / 2
+            jump *= stride
+            size = (size - kernel) // stride + 1
+        jumps.append(jump)
+        starts.append(start)
+        sizes.append(size)
+    return Frame((jumps[0], jumps[1]), (starts[0], starts[1]), (sizes[1], sizes[0]))
+
+
+def cells_of(
+    frame: Frame, moves: Sequence[Transform], canvas: tuple[int, int], erode: float
+) -> np.ndarray:
+    """V: cells whose h(x) and h⁻¹(x) stay inside the canvas and half a cell around the map."""
+
+    def inside(x: float, y: float) -> bool:
+        slack = 1e-6
+        if abs(x) > canvas[1] / 2 - erode + slack or abs(y) > canvas[0] / 2 - erode + slack:
+            return False
+        u = (x - frame.start[0]) / frame.jump[0]
+        v = (y - frame.start[1]) / frame.jump[1]
+        rows, columns = frame.size
+        return (
+            -0.5 - slack <= u <= columns - 0.5 + slack and -0.5 - slack <= v <= rows - 0.5 + slack
+        )
+
+    cells = np.zeros(frame.size, dtype=bool)
+    for v in range(frame.size[0]):
+        for u in range(frame.size[1]):
+            x, y = frame.jump[0] * u + frame.start[0], frame.jump[1] * v + frame.start[1]
+            places = [np.array([x, y, 1.0])]
+            for move in moves:
+                places += [move.matrix @ places[0], np.linalg.inv(move.matrix) @ places[0]]
+            cells[v, u] = all(inside(place[0], place[1]) for place in places)
+    return cells
+
+
+@dataclass
+class Reference:
+    """One layer's numbers; `features` is the network up to the layer, in float64."""
+
+    features: Callable[[Tensor], Tensor]
+    frame: Frame
+    images: ImageSet
+    moves: Sequence[Transform]
+    options: Options
+    mean: float = 0.0
+    std: float = 1.0
+    cells: np.ndarray = field(init=False)
+    weights: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fit, self.evaluation = halves(len(self.images), self.options.seed)
+        self.cells = cells_of(self.frame, self.moves, self.images.canvas, self.options.erode)
+        originals = [self.original(n) for n in self.fit]
+        self.weights = np.ones(originals[0].shape[1])
+        if self.options.weighting == "channel":
+            values = np.stack([self.chosen(maps) for maps in originals])  # (N, C, V)
+            deviation = values.std(axis=(0, 2))
+            alive = deviation > 1e-6 * deviation.max()
+            self.weights = np.array(
+                [1 / s if good else 0.0 for s, good in zip(deviation, alive, strict=True)]
+            )
+
+    def shown(self, number: int, move: Transform | None) -> Tensor:
+        """The canvas of image n under a transformation, before normalisation."""
+        source = self.images.batch([number]).double()
+        if move is None:
+            top = (source.shape[2] - self.images.canvas[0]) // 2
+            left = (source.shape[3] - self.images.canvas[1]) // 2
+            rows, columns = self.images.canvas
+            return source[:, :, top : top + rows, left : left + columns]
+        return self.moved(source, move)
+
+    def moved(self, images: Tensor, move: Transform) -> Tensor:
+        edge = self.images.background
+        beyond = {"beyond": "reflect"} if edge == "reflect" else {"beyond": "fill", "fill": edge}
+        return warp(
+            images, move, size=self.images.canvas,
+            interpolation=self.options.image_interpolation, **beyond,
+        )  # fmt: skip
+
+    def maps(self, canvas: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.features((canvas - self.mean) / self.std)
+
+    def original(self, number: int) -> Tensor:
+        return self.maps(self.shown(number, None))
+
+    def on_map(self, maps: Tensor, g: Transform, antialias: bool = False) -> Tensor:
+        return warp(
+            maps, g, frame=self.frame, interpolation=self.options.map_interpolation,
+            antialias=antialias, beyond="nearest",
+        )  # fmt: skip
+
+    def chosen(self, maps: Tensor) -> np.ndarray:
+        """(C, V)"""
+        return maps[0].numpy()[:, self.cells]
+
+    def weighted(self, maps: Tensor) -> np.ndarray:
+        return self.chosen(maps) * self.weights[:, None]
+
+    def variance(self) -> np.ndarray:
+        """Σ over V and channels of (Γ f_n − μ)², for each evaluation image."""
+        values = np.stack([self.weighted(self.original(n)) for n in self.evaluation])
+        mu = values.mean(axis=(0, 2))
+        return np.array([sum(((v[c] - mu[c]) ** 2).sum() for c in range(len(mu))) for v in values])
+
+    def aligned(self, rung: str, number: int, move: Transform, best: Transform) -> Tensor:
+        """M Γ T_h f_n of the rungs that fit nothing but `best`."""
+        inverse = move.inverse()
+        if rung == "other_image":
+            before = self.evaluation[self.evaluation.index(number) - 1]
+            return self.original(before)
+        if rung == "input_aligned":
+            return self.maps(self.moved(self.shown(number, move), inverse))
+        if rung == "resampling_floor":
+            return self.on_map(self.on_map(self.original(number), move, antialias=True), inverse)
+        maps = self.maps(self.shown(number, move))
+        if rung == "unaligned":
+            return maps
+        return self.on_map(maps, inverse if rung == "inverse" else best)
+
+    def errors(self, rung: str, move: Transform, best: Transform) -> np.ndarray:
+        """Σ over V and channels of squared differences, for each evaluation image."""
+        found = []
+        for number in self.evaluation:
+            moved = self.weighted(self.aligned(rung, number, move, best))
+            own = self.weighted(self.original(number))
+            found.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(moved, own, strict=True)))
+        return np.array(found)
+
+    def in_sample(self, move: Transform, g: Transform) -> float:
+        """Residual of T_g on the fit half, against the fit half's own variance."""
+        pairs = [
+            (self.weighted(self.on_map(self.maps(self.shown(n, move)), g)),
+             self.weighted(self.original(n)))
+            for n in self.fit
+        ]  # fmt: skip
+        own = np.stack([b for _, b in pairs])
+        centred = own - own.mean(axis=(0, 2), keepdims=True)
+        return sum(((a - b) ** 2).sum() for a, b in pairs) / (centred**2).sum()
+
+    def channel_errors(self, move: Transform) -> dict[str, np.ndarray]:
+        """Held-out errors of the channel rungs, from plain least squares on the fit half."""
+        x, y = self._samples(self.fit, move)
+        channels = len(x)
+        permutation = min(
+            itertools.permutations(range(channels)), key=lambda p: ((x[list(p)] - y) ** 2).sum()
+        )
+        left, _, right = np.linalg.svd(y @ x.T)
+        turn = left @ right
+        damping = np.sqrt(1e-3 * (x**2).sum() / channels)
+        # Ridge about the orthogonal map: more rows for the least squares.
+        rows = np.hstack([x, damping * np.eye(channels)])
+        goals = np.hstack([y, damping * turn])
+        linear = np.linalg.lstsq(rows.T, goals.T, rcond=None)[0].T
+        operators = {
+            "inverse_permuted": np.eye(channels)[list(permutation)],
+            "inverse_orthogonal": turn,
+            "inverse_linear": linear,
+        }
+        found: dict[str, list[float]] = {name: [] for name in operators}
+        for number in self.evaluation:
+            x, y = self._samples([number], move)
+            for name, operator in operators.items():
+                found[name].append(float(((operator @ x - y) ** 2).sum()))
+        return {name: np.array(values) for name, values in found.items()}
+
+    def bound_errors(self, move: Transform) -> np.ndarray:
+        """Held-out errors of the best operator on positions, by damped least squares."""
+        a, b = self._positions(self.fit, move)
+        if a.shape[1] <= a.shape[0]:  # no more samples than positions: undetermined
+            return np.full(len(self.evaluation), np.nan)
+        damping = np.sqrt(1e-6 * (a**2).sum() / a.shape[0])
+        rows = np.hstack([a, damping * np.eye(len(a))])
+        goals = np.hstack([b, np.zeros((len(b), len(a)))])
+        operator = np.linalg.lstsq(rows.T, goals.T, rcond=None)[0].T
+        found = []
+        for number in self.evaluation:
+            a, b = self._positions([number], move)
+            found.append(float(((operator @ a - b) ** 2).sum()))
+        return np.array(found)
+
+    def _samples(self, numbers: Sequence[int], move: Transform) -> tuple[np.ndarray, np.ndarray]:
+        """(C, images · V) of the aligned maps and of the originals."""
+        x = [self.weighted(self.aligned("inverse", n, move, move)) for n in numbers]
+        y = [self.weighted(self.original(n)) for n in numbers]
+        return np.hstack(x), np.hstack(y)
+
+    def _positions(self, numbers: Sequence[int], move: Transform) -> tuple[np.ndarray, np.ndarray]:
+        """(positions, images · C) of the transformed images' maps, (V, images · C) of originals."""
+        a = [
+            (self.maps(self.shown(n, move))[0].numpy() * self.weights[:, None, None]).reshape(
+                len(self.weights), -1
+            )
+            for n in numbers
+        ]
+        b = [self.weighted(self.original(n)) for n in numbers]
+        return np.vstack(a).T, np.vstack(b).T
+
+
+def prefix(network: nn.Sequential, layer: str) -> nn.Sequential:
+    """The part of a sequential network up to a layer, in float64."""
+    return deepcopy(network[: int(layer) + 1]).double().eval()
