@@ -46,7 +46,7 @@ def start(
 @app.command()
 def demo(
     out: opt.Out = Path("demo-out"),
-    number: Annotated[int, typer.Option(metavar="N", help="How many digits.")] = 400,
+    number: Annotated[int, typer.Option(metavar="N", help="How many digits.")] = 200,
     seed: Annotated[int, typer.Option(help="Of the draw of digits and their split.")] = 0,
     overwrite: opt.Overwrite = False,
 ) -> None:

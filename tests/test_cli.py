@@ -121,10 +121,11 @@ def test_probe_prints_the_ladder(in_tmp: Path) -> None:
     lines = done.stdout.splitlines()
     assert "Residuals under rotation:90" in done.stdout
     assert "trained" in done.stdout or "embedded weights" in done.stdout
-    (row,) = (line for line in lines if line.startswith("conv2"))
+    row, mapped = (line for line in lines if line.startswith("conv2"))
     table = load_result("out").summary.iloc[0]
     assert f"{table['inverse']:.3f}" in row
     assert f"{table['recovered']:.2f} [{table['low']:.2f}, {table['high']:.2f}]" in row
+    assert f"{table['inverse_linear']:.3f}" in mapped
     assert "recovered: the share of the gap" in done.stdout
     assert "warning: sample: 4 evaluation images" in done.stdout
     assert lines[-1] == "tables: out"
@@ -157,15 +158,15 @@ def test_list_options_take_several_values_in_any_style(in_tmp: Path) -> None:
         "--seed",
         "3",
     ]
-    args += ["--transforms", "rotation:90", "translation:4,0", "--layers", "conv2,relu1", "pool2"]
+    args += ["--transforms", "rotation:90", "translation:2,0", "--layers", "conv2,relu1", "pool2"]
     done = run("probe", *args, "--mean", "0.1", "--std", "0.3", "--out", "out")
     assert done.exit_code == 0, done.stderr
     result = load_result("out")
     assert result.axes["layer"] == ("conv2", "relu1", "pool2")
-    assert result.axes["transform"] == ("rotation:90", "translation:4,0")
+    assert result.axes["transform"] == ("rotation:90", "translation:2,0")
     assert result.provenance["images"]["mean"] == pytest.approx([0.1])
     assert result.provenance["options"]["seed"] == 3
-    assert "translation:4,0" in done.stdout
+    assert "translation:2,0" in done.stdout
 
 
 def test_layers_are_chosen_and_named_when_none_are_given(in_tmp: Path) -> None:
@@ -293,7 +294,7 @@ def test_plot_refuses_what_is_no_result(in_tmp: Path) -> None:
         (["--transforms", "rotation:x"], ["cannot read the numbers in 'rotation:x'"]),
         (
             ["--transforms", "translation:40,0"],
-            ["layer 'conv2'", "no cell of the 4x4 map", "translation(40.0, 0.0)"],
+            ["layer 'conv2'", "no cell of the 4x4 map", "translation:40,0 alone leaves 0"],
         ),
         (["--number", "3"], ["3 images cannot be split", "give 4 or more"]),
         (["--number", "20000"], ["20000 images asked for, 10000 there"]),
@@ -537,13 +538,13 @@ def test_a_reader_that_has_gone_is_no_drama() -> None:
 
 def test_long_layer_names_put_the_interval_below(saved: Path) -> None:
     result = load_result(saved)
-    summary = result.summary.assign(layer="features.3.conv")
+    summary = result.summary.assign(layer="features.3")
     narrow = invariance_probe.Result(**{**vars(result), "summary": summary})
     console = talk.Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(tables.ladder(narrow, "rotation:90", 80))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80
-    assert any(line.startswith("features.3.conv") for line in lines)
+    assert any(line.startswith("features.3") for line in lines)
     assert any(line.strip().startswith("[") and line.strip().endswith("]") for line in lines[4:])
 
 

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "invariance_probe"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = ("geometry", "networks", "data", "alignment", "probing", "training", "reporting")
-ROOMS += ("_console", "cli")
+ROOMS += ("testing", "_console", "cli")
 LEAVES = ("_version", "errors")
 ALLOWED = {room: set(ROOMS[: index + 1]) for index, room in enumerate(ROOMS)}
 ALLOWED["alignment"] = {"geometry", "alignment"}

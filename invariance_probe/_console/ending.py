@@ -23,7 +23,7 @@ written: list[Path] = []
 class Commands(TyperGroup):
     """The commands, whose expected failures end in one line on stderr and an exit code."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; bugs keep their traceback."""
         written.clear()
         try:

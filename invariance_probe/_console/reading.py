@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from typer.core import TyperCommand
 
 from ..errors import ProbeError
@@ -25,7 +24,7 @@ class Greedy(TyperCommand):
 
     several = ("--layers", "--transforms", "--network-arg", "--mean", "--std")
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its values, as the parser wants it."""
         spread: list[str] = []
         current, values = "", 0

@@ -32,6 +32,10 @@ RECOVERED = (
     "recovered: the share of the gap between the map of another image and the aligned input that "
     "moving the maps back closes (1 all of it, 0 none)"
 )
+WON = (
+    "won by: the share of the gap between the inverse and the aligned input that a map of the "
+    "channels, fitted on other images, closes beyond the inverse"
+)
 _HEADS = {  # narrow enough for a terminal of 80 columns
     "unaligned": "un-\naligned",
     "resampling_floor": "resam-\npling\nfloor",
@@ -44,6 +48,7 @@ _LONG = 40  # more layers than this are listed by their outer names only
 
 def show_results(results: Sequence[Result], console: Console) -> None:
     """Print the ladders of telling transforms, what `recovered` means, and the warnings."""
+    console.width = max(console.width, 80)  # rather wrapped by a tiny terminal than cut
     warnings: dict[str, None] = {}
     for result in results:
         console.print(Text(_measured(result)))
@@ -55,6 +60,8 @@ def show_results(results: Sequence[Result], console: Console) -> None:
                     console.print()
         warnings |= dict.fromkeys(result.warnings)
     console.print(Text(RECOVERED))
+    if any(set(CHANNEL_RUNGS) & set(result.axes["rung"]) for result in results):
+        console.print(Text(WON))
     for warning in warnings:
         console.print(Text(f"warning: {warning}", "yellow"))
 
@@ -93,15 +100,15 @@ def _residuals(
     heads = [_HEADS.get(rung, rung.replace("_", "\n")) for rung in rungs]
     needed = max(len(row["layer"]) for row in rows) + 21 * len(shares)
     needed += sum(1 + max(map(len, head.split("\n"))) for head in heads)
+    between = " " if needed <= width else "\n"
     level = result.provenance.get("options", {}).get("level", 0.95)
     columns = [Column("layer", overflow="fold")]
     columns += [Column(head, justify="right", no_wrap=True) for head in heads]
     for share in shares:
         name = share.replace("_by_", " by\n").replace("linear", "linear map")
-        columns.append(Column(f"{name} [{level:.0%}]", justify="right", no_wrap=True))
+        columns.append(Column(f"{name}{between}[{level:.0%}]", justify="right", no_wrap=True))
     shown = _table(title, *columns)
     shown.padding = (0, 1 if needed + len(columns) <= width else 0, 0, 0)
-    between = " " if needed <= width else "\n"
     for row in rows:
         values = [Text(f"{row[rung]:.3f}") for rung in rungs]
         for share, ends in shares.items():

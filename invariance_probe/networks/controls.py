@@ -9,11 +9,13 @@ by a linear mixture (`gaussian_derivatives`), and features that align under anyt
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from ..errors import ProbeError
 from ..geometry import rotation
@@ -31,8 +33,10 @@ class FilterBank(nn.Module):
     def __init__(self, kernels: Tensor) -> None:
         super().__init__()
         out, into, *size = kernels.shape
-        self.filters = nn.Conv2d(into, out, (size[0], size[1]), bias=False)
-        self.filters.weight.data = kernels.to(torch.get_default_dtype())
+        # No initial weights: they would be drawn from the caller's stream of random numbers.
+        self.filters = skip_init(nn.Conv2d, into, out, (size[0], size[1]), bias=False)
+        with torch.no_grad():
+            self.filters.weight.copy_(kernels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps (N, C, H', W') of images (N, inputs, H, W)."""
@@ -148,9 +152,9 @@ def orbit_bank(
     counter-clockwise o times.
 
     Expected under a rotation by 90°: `inverse` about the ceiling (2 on white noise), since a
-    random kernel has nothing in common with its turned copy; `inverse_permuted` = 0 up to rounding, by
-    `permutation(90)`; orthogonal and linear likewise. At angles in between the bank is not closed
-    and all of them stay high.
+    random kernel has nothing in common with its turned copy; `inverse_permuted` = 0 up to
+    rounding, by `permutation(90)`; orthogonal and linear likewise. At angles in between the bank is
+    not closed and all of them stay high.
 
     Raises ProbeError for other numbers of orientations (`oriented_bank` has them).
 
@@ -227,10 +231,11 @@ def pointwise(channels: int = 8, *, inputs: int = 1, seed: int = 0) -> nn.Sequen
     generator = torch.Generator().manual_seed(seed)
     network = nn.Sequential()
     for number, into in enumerate((inputs, channels), start=1):
-        layer = nn.Conv2d(into, channels, 1)
-        draw = torch.randn(layer.weight.shape, generator=generator) / math.sqrt(into)
-        layer.weight.data = draw.to(layer.weight)
-        layer.bias.data = (torch.randn(channels, generator=generator) / 4).to(layer.weight)
+        layer = skip_init(nn.Conv2d, into, channels, 1)
+        with torch.no_grad():
+            for values, spread in ((layer.weight, into**-0.5), (layer.bias, 0.25)):
+                if values is not None:
+                    values.copy_(spread * torch.randn(values.shape, generator=generator))
         network.add_module(f"conv{number}", layer)
         if number == 1:
             network.add_module("relu1", nn.ReLU())
@@ -251,6 +256,6 @@ def _check_sigma(sigma: float) -> None:
         raise ProbeError(f"sigma={sigma!r} px is too narrow for the grid; give 0.7 or more")
 
 
-def _check_count(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+def _check_count(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ProbeError(f"{name}={value!r} must be a whole number of at least {least}")

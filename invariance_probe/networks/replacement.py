@@ -1,4 +1,4 @@
-"""A network run with the output of one layer replaced, and whether that layer decides everything."""
+"""A network run with one layer's output replaced, and whether all paths pass through a layer."""
 
 from __future__ import annotations
 

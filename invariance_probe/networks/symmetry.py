@@ -16,13 +16,12 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ..errors import ProbeError
 from .build import Network
 
 Group = Literal["rotations", "rotations+reflections"]
-AnyNetwork = TypeVar("AnyNetwork", nn.Module, Network)
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module | Network)
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 _GROUPS = ("rotations", "rotations+reflections")
@@ -70,12 +69,10 @@ def symmetrised(
             network, module=module, name=f"{network.name} twin",
             description=f"{network.description}, {text}", checkpoint_sha256=None,
         )  # fmt: skip
-    _convolutions(network)  # refuse before anything is copied
+    _refuse_computed(network)
     twin = copy.deepcopy(network)
     done: set[int] = set()
     for _, layer in _convolutions(twin):
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
         if id(layer.weight) not in done:  # weights that two layers share are averaged once
             done.add(id(layer.weight))
             with torch.no_grad():
@@ -102,7 +99,7 @@ def symmetry_path(
     steps = [float(amount) for amount in amounts]
     for amount in steps:
         _check(amount, group)
-    _convolutions(network.module if isinstance(network, Network) else network)
+    _refuse_computed(_module(network))
     return ((amount, symmetrised(network, amount, group, rescale=rescale)) for amount in steps)
 
 
@@ -110,8 +107,8 @@ def asymmetry(network: nn.Module | Network, group: Group = "rotations") -> dict[
     """Share of each convolution's kernel energy outside the symmetric part, by layer name.
 
     ‖w − sym(w)‖² / ‖w‖², summed over the layer: 0 for symmetric kernels (all 1x1 ones), 1 for
-    kernels whose average over the `group` vanishes (odd ones, such as derivatives), about
-    1 − 1/4 for large random kernels and quarter turns, 1 − 1/8 with reflections. A layer whose
+    kernels whose average over the `group` vanishes (odd ones, such as derivatives), for
+    random kernels 1 − (orbits of pixels under the group)/k², about 3/4, or 7/8 with reflections. A layer whose
     weights are all 0 has none. The average is an orthogonal projection, so the shares inside and
     outside add to 1.
 
@@ -124,7 +121,7 @@ def asymmetry(network: nn.Module | Network, group: Group = "rotations") -> dict[
     """
     _check(1.0, group)
     shares = {}
-    for name, layer in _convolutions(network.module if isinstance(network, Network) else network):
+    for name, layer in _convolutions(_module(network)):
         weight = layer.weight.detach().double()
         outside = (weight - _average(weight, group)).square().sum()
         energy = float(weight.square().sum())
@@ -155,7 +152,7 @@ def _towards(layer: Convolution, amount: float, group: Group, rescale: bool) -> 
 def _channel_norms(layer: Convolution, weight: Tensor) -> Tensor:
     """Norm of the kernel of each output channel, in a shape that broadcasts with the weights."""
     if isinstance(layer, nn.Conv2d):
-        return weight.norm(dim=(1, 2, 3), keepdim=True)
+        return weight.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
     # Transposed: (in, out / groups, k, k), where each group has its own inputs and outputs.
     grouped = weight.unflatten(0, (layer.groups, -1))
     norms = grouped.square().sum(dim=(1, 3, 4), keepdim=True).sqrt()
@@ -170,12 +167,6 @@ def _convolutions(network: nn.Module) -> list[tuple[str, Convolution]]:
             continue
         if isinstance(layer.weight, nn.UninitializedParameter):
             raise ProbeError(f"layer {name!r} has no weights yet; run the network once before")
-        computed = "weight" not in layer._parameters
-        if computed and not parametrize.is_parametrized(layer, "weight"):
-            raise ProbeError(
-                f"the weights of layer {name!r} are computed in the forward pass; remove what "
-                "computes them first, for example with torch.nn.utils.remove_weight_norm"
-            )
         rows, columns = layer.kernel_size
         if rows != columns or layer.dilation[0] != layer.dilation[1]:
             shape = f"a {rows}x{columns} kernel"
@@ -187,6 +178,20 @@ def _convolutions(network: nn.Module) -> list[tuple[str, Convolution]]:
             )
         found.append((name, layer))
     return found
+
+
+def _refuse_computed(network: nn.Module) -> None:
+    """Before anything is copied: weights that are no parameters would be computed again."""
+    for name, layer in _convolutions(network):
+        if "weight" not in layer._parameters:
+            raise ProbeError(
+                f"the weights of layer {name!r} are computed in the forward pass; make them plain "
+                "first, for example with torch.nn.utils.parametrize.remove_parametrizations"
+            )
+
+
+def _module(network: nn.Module | Network) -> nn.Module:
+    return network.module if isinstance(network, Network) else network
 
 
 def _check(amount: float, group: str) -> None:

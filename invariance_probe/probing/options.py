@@ -100,7 +100,7 @@ class Options:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Options:
         """The options that `to_dict` wrote; unknown names are refused."""
-        known = {field.name for field in fields(cls)}
-        if extra := sorted(set(values) - known):
+        known = [field.name for field in fields(cls)]
+        if extra := sorted(set(values) - set(known)):
             raise ProbeError(f"unknown options {', '.join(extra)}; there are {', '.join(known)}")
         return cls(**values)

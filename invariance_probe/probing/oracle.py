@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,22 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..alignment import Variance
-from ..alignment.channels import ChannelMoments, fit_channel_maps
 from ..data import ImageSet, array_images
 from ..errors import ProbeError
-from ..geometry import Transform, valid_cells, warp
-from ..networks import (
-    Activations,
-    LayerFrame,
-    Network,
-    check_finite,
-    measure_frames,
-    select_layers,
-)
+from ..geometry import Transform
+from ..networks import Activations, Network, check_finite, measure_frames, select_layers
 from ..networks.replacement import all_paths_pass, as_logits, run_replaced
 from .inputs import Inputs
 from .layer_state import LayerState
 from .options import Options
+from .oracle_layer import OracleLayer
 from .oracle_result import AT_LAYER, ON_INPUT, OracleResult, assemble_oracle
 from .provenance import describe_run
 from .run import Progress, _batches, _check_channels, _measuring, _transforms, split
@@ -59,9 +52,9 @@ def oracle(
     stay inside the image under all transformations, and applied at all cells; where these are
     too few for the layer's channels there is no number. All numbers are of the evaluation half.
 
-    Arguments are those of `probe`; labels of the images are optional. Of the options, `weighting`
-    and `family` have no part in this. Layers around which a path leads to the logits are left out
-    and listed, with the reason, in the result's table `inadmissible`.
+    Arguments are those of `probe`; labels of the images are optional. Options of the search,
+    the ladder's rungs and the weighting have no part in this. Layers around which a path leads to
+    the logits are left out and listed, with the reason, in the result's table `inadmissible`.
 
     Convention: transformations act on image coordinates (origin at the centre, pixels, y down,
     degrees counter-clockwise); maps are sampled in the frame measured on the network, without
@@ -87,6 +80,10 @@ def oracle(
         example = inputs.normalise(inputs.original(inputs.load(fit[:_EXAMPLES])))
         _check_channels(module, example)
         names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
+        maps, output = Activations(module, names)(example.clone(), outputs=True)
+        logits = as_logits(output, len(example))
+        check_finite({**maps, "output": logits}, [image_set.names[i] for i in fit])
+        _check_labels(image_set, evaluation, logits.shape[1])
         refused = {}
         for name in names:
             admitted, reason = all_paths_pass(module, name, example)
@@ -96,7 +93,7 @@ def oracle(
         if not names:
             raise ProbeError(f"no layer to align at: {next(iter(refused.values()))}")
         frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
-        held = [_Layer(n, frames[n], moves, image_set.canvas, chosen, place) for n in names]
+        held = [OracleLayer(n, frames[n], moves, image_set.canvas, chosen, place) for n in names]
         run = _Run(module, inputs, held, moves, chosen, progress)
         run.count(len(fit), len(evaluation))
         run.fit(fit)
@@ -126,77 +123,12 @@ def oracle(
 
 
 @dataclass
-class _ChannelMap:
-    """The two channel maps of one layer under one transformation."""
-
-    permutation: Tensor  # (C)
-    linear: Tensor  # (C, C)
-
-
-class _Layer:
-    """One layer's grid, and what the fit half tells about its channels."""
-
-    def __init__(
-        self,
-        name: str,
-        frame: LayerFrame,
-        moves: Sequence[Transform],
-        canvas: tuple[int, int],
-        options: Options,
-        place: torch.device,
-    ) -> None:
-        self.name, self.frame, self.options = name, frame, options
-        self.notes: list[str] = []
-        try:
-            self.cells = valid_cells(frame, moves, canvas, erode=options.erode)
-        except ProbeError as error:
-            # Alignment itself needs no such cells.
-            self.cells = np.zeros(frame.size, dtype=np.bool_)
-            self.notes.append(f"channel maps of {name}: not determined; {error}")
-        mask = torch.from_numpy(self.cells).to(place)
-        turned = [move for move in moves if not move.is_identity and self.cells.any()]
-        self.moments = {move: ChannelMoments(mask) for move in turned}
-        self.maps: dict[Transform, _ChannelMap] = {}
-
-    def aligned(self, maps: Tensor, move: Transform) -> Tensor:
-        """T_h⁻¹ of maps (N, C, rows, columns): sampled, not smoothed, as in a transformer."""
-        return warp(
-            maps, move.inverse(), frame=self.frame, interpolation=self.options.map_interpolation,
-            beyond="nearest", antialias=False,
-        )  # fmt: skip
-
-    def fix(self, like: Tensor) -> None:
-        """Turn the moments into channel maps and free them."""
-        for move, moments in self.moments.items():
-            found = fit_channel_maps(moments)
-            if not found.determined:
-                self.notes.append(
-                    f"channel maps of {self.name}: not determined under {move}; {found.samples} "
-                    f"samples for {len(found.permutation)} channels, give more images"
-                )
-                continue
-            self.maps[move] = _ChannelMap(
-                torch.from_numpy(found.permutation).to(like.device),
-                torch.from_numpy(found.linear).to(like),
-            )
-        self.moments = {}
-
-    def treated(self, aligned: Tensor, move: Transform) -> dict[str, Tensor]:
-        """What replaces the layer's maps, by treatment; the ones not determined are missing."""
-        treated = {"inverse": aligned}
-        if (found := self.maps.get(move)) is not None:
-            treated["inverse_permuted"] = aligned[:, found.permutation]
-            treated["inverse_linear"] = torch.einsum("dc,nchw->ndhw", found.linear, aligned)
-        return treated
-
-
-@dataclass
 class _Run:
     """Passes of one run and what they leave of each image: top-1 class and squared error."""
 
     module: nn.Module
     inputs: Inputs
-    layers: list[_Layer]
+    layers: list[OracleLayer]
     moves: Sequence[Transform]
     options: Options
     progress: Progress | None
@@ -206,7 +138,9 @@ class _Run:
     predictions: list[Tensor] = field(default_factory=list)
     errors: list[Tensor] = field(default_factory=list)
     variance: Variance | None = None
-    classes: int = 0
+
+    def __post_init__(self) -> None:
+        self.activations = Activations(self.module, [layer.name for layer in self.layers])
 
     def count(self, fitted: int, evaluated: int) -> None:
         """Fix how many single-image passes there will be, at most."""
@@ -219,20 +153,14 @@ class _Run:
         fitted = [layer for layer in self.layers if layer.moments]
         if not fitted:
             return
-        acts = Activations(self.module, [layer.name for layer in fitted])
-
-        def look(canvas: Tensor, batch: list[int], text: str) -> dict[str, Tensor]:
-            maps = acts(self.inputs.normalise(canvas))
-            self._seen(maps, batch, text)
-            return maps
-
         for batch in _batches(indices, self.options.batch_size):
             source = self.inputs.load(batch)
-            originals = look(self.inputs.original(source), batch, "fit: original")
+            originals, _ = self._look(self.inputs.original(source), batch, "fit: original")
             for move in fitted[0].moments:
-                moved = look(self.inputs.transformed(source, move), batch, f"fit: {move}")
+                moved = self.inputs.transformed(source, move)
+                maps, _ = self._look(moved, batch, f"fit: {move}")
                 for layer in fitted:
-                    aligned = layer.aligned(moved[layer.name], move)
+                    aligned = layer.aligned(maps[layer.name], move)
                     layer.moments[move].update(aligned, originals[layer.name])
         for layer in fitted:
             layer.fix(originals[layer.name])
@@ -242,56 +170,52 @@ class _Run:
         rows = len(ON_INPUT) + len(AT_LAYER) * len(self.layers)
         for batch in _batches(indices, self.options.batch_size):
             source = self.inputs.load(batch)
-            canvas = self.inputs.original(source)
-            original = self._plain(canvas, batch, "evaluate: original").double()
+            _, logits = self._look(self.inputs.original(source), batch, "evaluate: original")
+            original = logits.double()
             if self.variance is None:
-                self.classes = original.shape[1]
                 self.variance = Variance(original[0])
             self.variance.update(original[:, :, None, None], original.new_ones(1, 1))
             self.originals.append(original.argmax(1).cpu())
             shape = (len(self.moves), rows, len(batch))
-            self.predictions.append(torch.full(shape, -1, dtype=torch.int32))
-            self.errors.append(torch.full(shape, torch.nan, dtype=torch.float64))
+            predictions = torch.full(shape, -1, dtype=torch.int32)
+            errors = torch.full(shape, torch.nan, dtype=torch.float64)
             for which, move in enumerate(self.moves):
                 if move.is_identity:  # exactly the original, whatever the backend's rounding
-                    self.predictions[-1][which] = self.originals[-1].int()
-                    self.errors[-1][which] = 0.0
+                    predictions[which] = self.originals[-1].int()
+                    errors[which] = 0.0
                     continue
                 moved = self.inputs.transformed(source, move)
                 for row, logits in self._treatments(moved, batch, move):
-                    self.predictions[-1][which, row] = logits.argmax(1).int().cpu()
-                    self.errors[-1][which, row] = (
-                        (logits.double() - original).square().sum(1).cpu()
-                    )
+                    predictions[which, row] = logits.argmax(1).int().cpu()
+                    errors[which, row] = (logits.double() - original).square().sum(1).cpu()
+            self.predictions.append(predictions)
+            self.errors.append(errors)
 
     def _treatments(
         self, moved: Tensor, batch: list[int], move: Transform
-    ) -> Iterable[tuple[int, Tensor]]:
+    ) -> Iterator[tuple[int, Tensor]]:
         """Row of the tables and logits, for every treatment that is determined."""
-        names = [layer.name for layer in self.layers]
-        maps, output = Activations(self.module, names)(self.inputs.normalise(moved), outputs=True)
-        logits = as_logits(output, len(batch))
-        self._seen({**maps, "output": logits}, batch, f"evaluate: {move}")
+        maps, logits = self._look(moved, batch, f"evaluate: {move}")
         yield 0, logits
         undone = self.inputs.undone(moved, move)
-        yield 1, self._plain(undone, batch, f"evaluate: {move} undone")
+        yield 1, self._look(undone, batch, f"evaluate: {move} undone")[1]
         images = self.inputs.normalise(moved)
         for number, layer in enumerate(self.layers):
-            treated = layer.treated(layer.aligned(maps.pop(layer.name), move), move)
-            for treatment, replacement in treated.items():
+            aligned = layer.aligned(maps[layer.name], move)
+            for treatment, replacement in layer.treated(aligned, move).items():
                 logits = run_replaced(self.module, layer.name, images, _always(replacement))
-                text = f"output with {layer.name} {treatment}"
-                self._seen({text: logits}, batch, f"evaluate: {move} {treatment} {layer.name}")
-                row = len(ON_INPUT) + number * len(AT_LAYER) + AT_LAYER.index(treatment)
-                yield row, logits
+                what = f"{layer.name} {treatment}"
+                self._seen({f"output ({what})": logits}, batch, f"evaluate: {move} {what}")
+                yield len(ON_INPUT) + number * len(AT_LAYER) + AT_LAYER.index(treatment), logits
 
-    def _plain(self, canvas: Tensor, batch: list[int], text: str) -> Tensor:
-        """Logits with no layer replaced; where they are not finite the layer is named."""
-        names = [layer.name for layer in self.layers]
-        maps, output = Activations(self.module, names)(self.inputs.normalise(canvas), outputs=True)
+    def _look(
+        self, canvas: Tensor, batch: list[int], text: str
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Maps of all layers, and logits, of images that are not normalised yet."""
+        maps, output = self.activations(self.inputs.normalise(canvas), outputs=True)
         logits = as_logits(output, len(batch))
         self._seen({**maps, "output": logits}, batch, text)
-        return logits
+        return maps, logits
 
     def _seen(self, values: dict[str, Tensor], batch: list[int], text: str) -> None:
         check_finite(values, [self.inputs.images.names[i] for i in batch])
@@ -301,17 +225,28 @@ class _Run:
 
     def finish(
         self,
-    ) -> tuple[int, NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-        """Classes; top-1 of originals (N), of all (transforms, rows, N); errors; variance (N)."""
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Top-1 classes (transforms, rows, N), those of originals (N), errors, variance (N)."""
         if self.variance is None:
             raise ProbeError("no evaluation images were seen; give more images")
         return (
-            self.classes,
-            torch.cat(self.originals).numpy(),
             torch.cat(self.predictions, dim=-1).numpy(),
+            torch.cat(self.originals).numpy(),
             torch.cat(self.errors, dim=-1).numpy(),
             self.variance.compute()[0],
         )
+
+
+def _check_labels(images: ImageSet, indices: list[int], classes: int) -> None:
+    if images.labels is None:
+        return
+    for index in indices:
+        label = int(images.labels[index])
+        if not 0 <= label < classes:
+            raise ProbeError(
+                f"image {images.names[index]!r} has label {label}, the network {classes} classes; "
+                f"give labels from 0 to {classes - 1}, or images without labels"
+            )
 
 
 def _always(replacement: Tensor) -> Callable[[Tensor], Tensor]:

@@ -94,7 +94,7 @@ class OracleResult:
             rows = rows[~rows["identity"].astype(bool)]
         means = rows.groupby(["layer", "treatment"])[measure].mean()
         layers = dict.fromkeys(name for name in self.axes["layer"] if name != "input")
-        table = pd.DataFrame(
+        return pd.DataFrame(
             {
                 treatment: [
                     means.get(("input" if treatment in ON_INPUT else layer, treatment), np.nan)
@@ -104,7 +104,6 @@ class OracleResult:
             },
             index=pd.Index(list(layers), name="layer"),
         )
-        return table
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write tables (CSV), numbers per image (NPZ) and provenance (JSON) to a folder.
@@ -202,9 +201,7 @@ def assemble_oracle(
     ]
     return OracleResult(
         accuracy=pd.DataFrame(table),
-        inadmissible=pd.DataFrame(
-            {"layer": list(refused), "reason": list(refused.values())}, dtype=object
-        ),
+        inadmissible=pd.DataFrame({"layer": list(refused), "reason": list(refused.values())}),
         predictions=predictions,
         originals=originals,
         labels=np.full(len(names), -1, dtype=np.int64) if labels is None else labels,

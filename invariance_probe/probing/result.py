@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..errors import ProbeError
+from ..geometry import Transform
 from .storage import TABLES, read_folder, write_folder
+
+AXES = ("layer", "transform", "rung", "image")
 
 
 def _no_layers() -> pd.DataFrame:
@@ -26,7 +31,7 @@ class Result:
     ----------
     residuals : one row per layer, transform and rung: `residual`, interval `low`, `high`, number
         of evaluation `images`; `kind` and `parameter` describe the transform (degrees, factors).
-    summary : one row per layer and transform: `floor`, `inverse`, `best`, `ceiling` and
+    summary : one row per layer and transform: the residual of every rung, and
         `recovered` = (ceiling − inverse)/(ceiling − floor) with its interval; `won_by_linear` =
         (inverse − inverse_linear)/(inverse − floor) is what a channel map wins back.
     alignments : one row per layer and transform: the transform found by the search, in-sample
@@ -70,24 +75,28 @@ class Result:
 
         Sums over images of `squared_error` over sums of `variance` are the residuals.
         """
-        index = pd.MultiIndex.from_product(
-            [self.axes[name] for name in ("layer", "transform", "rung", "image")],
-            names=["layer", "transform", "rung", "image"],
-        )
+        index = pd.MultiIndex.from_product([self.axes[name] for name in AXES], names=list(AXES))
         shape = self.errors.shape
         variance = np.broadcast_to(self.variance[:, None, None, :], shape)
         return pd.DataFrame(
             {"squared_error": self.errors.ravel(), "variance": variance.ravel()}, index=index
         ).reset_index()
 
-    def ladder(self, transform: str | None = None) -> pd.DataFrame:
-        """Residuals as a table layers x rungs, of one transform or averaged over all but none.
+    def ladder(self, transform: str | Transform | None = None) -> pd.DataFrame:
+        """Residuals as a table layers x rungs, of one transform or averaged over all.
 
-        Averages leave out the identity, where every rung but the ceiling is 0.
+        Averages leave out the identity, where every rung but the ceiling is 0. Raises ProbeError
+        for a transform that was not measured.
         """
         rows = self.residuals
         if transform is not None:
-            rows = rows[rows["transform"] == transform]
+            text, known = str(transform), self.axes["transform"]
+            if text not in known:
+                near = difflib.get_close_matches(text, known, n=3) or known[:8]
+                raise ProbeError(
+                    f"no transform {text!r} in this result; there are {', '.join(near)}"
+                )
+            rows = rows[rows["transform"] == text]
         else:
             rows = rows[~rows["identity"]]
         table = rows.pivot_table(
@@ -137,12 +146,14 @@ def load_result(folder: str | Path) -> Result:
 
     Raises ProbeError when the folder holds no result or a part of it is missing or damaged.
     """
-    tables, arrays, provenance = read_folder(Path(folder), TABLES, ("errors", "variance"))
-    axes = {
-        name.removeprefix("axis_"): tuple(values.tolist())
-        for name, values in arrays.items()
-        if name.startswith("axis_")
-    }
+    required = ("errors", "variance", *(f"axis_{name}" for name in AXES))
+    tables, arrays, provenance = read_folder(Path(folder), TABLES, required)
+    axes = {name: tuple(arrays[f"axis_{name}"].tolist()) for name in AXES}
+    if arrays["errors"].shape != tuple(len(names) for names in axes.values()):
+        raise ProbeError(
+            f"the result in {folder} is damaged (its arrays do not fit together); "
+            "run the probe again"
+        )
     return Result(
         **tables,
         errors=arrays["errors"],

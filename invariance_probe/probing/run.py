@@ -28,7 +28,7 @@ Progress = Callable[[int, int, str], None]
 def probe(
     network: nn.Module | Network,
     layers: str | Sequence[str],
-    transforms: str | Transform | Iterable[Transform],
+    transforms: str | Transform | Iterable[str | Transform],
     images: ImageSet | Tensor | np.ndarray[Any, Any],
     *,
     mean: Sequence[float] | None = None,
@@ -60,21 +60,30 @@ def probe(
     chosen = Options.from_dict({**(options or Options()).to_dict(), **changes})
     module = network.module if isinstance(network, Network) else network
     if isinstance(network, Network):
-        mean, std = mean or network.mean, std or network.std
+        mean = network.mean if mean is None else mean
+        std = network.std if std is None else std
     image_set = images if isinstance(images, ImageSet) else array_images(images)
     moves = _transforms(transforms)
     fit, evaluation = split(len(image_set), chosen.seed)
-    place = torch.device(device)
+    place = _device(device)
     module = module.to(place)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     inputs = Inputs(image_set, mean, std, chosen.image_interpolation, place, dtype)
     with _measuring(module):
         example = inputs.normalise(inputs.original(inputs.load(fit[:1])))
-        _check_channels(module, example)
-        names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
+        try:
+            names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
+        except ProbeError as error:
+            if "cannot take images" in str(error):
+                _check_channels(module, example)
+            raise
         frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
         states = [LayerState(n, frames[n], moves, image_set.canvas, chosen) for n in names]
-        counter = _Counter(progress, len(fit) + len(evaluation), len(moves), len(evaluation))
+        moving = sum(not move.is_identity for move in moves)
+        scales = 1 if chosen.weighting == "channel" else 0
+        counter = _Counter(
+            progress, len(fit) * (1 + moving + scales) + len(evaluation) * (1 + 2 * moving)
+        )
         with Activations(module, names) as activations, torch.inference_mode():
             look = _Looker(activations, inputs, image_set.names, counter)
             if chosen.weighting == "channel":
@@ -110,14 +119,13 @@ def split(number: int, seed: int) -> tuple[list[int], list[int]]:
 class _Counter:
     """Counts single-image forward passes and tells the caller."""
 
-    def __init__(self, progress: Progress | None, images: int, moves: int, evaluated: int) -> None:
-        self.progress, self.done = progress, 0
-        self.total = images * (1 + moves) + evaluated * moves  # identities take fewer
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
 
     def add(self, number: int, text: str) -> None:
         self.done += number
         if self.progress is not None:
-            self.progress(self.done, max(self.total, self.done), text)
+            self.progress(self.done, self.total, text)
 
     def say(self, text: str) -> None:
         self.add(0, text)
@@ -135,7 +143,11 @@ class _Looker:
         features = self.activations(self.inputs.normalise(canvas))
         check_finite(features, [self.names[i] for i in indices])
         self.counter.add(len(indices), text)
-        return features
+        # Squares of half precision overflow, or vanish, before they reach a float64 sum.
+        return {
+            name: maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+            for name, maps in features.items()
+        }
 
 
 def _batches(indices: list[int], size: int) -> Iterator[list[int]]:
@@ -189,13 +201,17 @@ def _evaluate(
                 state.evaluate(which, moved[name], realigned[name], originals[name])
 
 
-def _transforms(given: str | Transform | Iterable[Transform]) -> tuple[Transform, ...]:
-    if isinstance(given, str):
-        moves: tuple[Transform, ...] = parse_transforms(given)
-    elif isinstance(given, Transform):
-        moves = (given,)
-    else:
-        moves = tuple(given)
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ProbeError(f"there is no device {name!r}; use 'cpu' or 'cuda'") from None
+
+
+def _transforms(given: str | Transform | Iterable[str | Transform]) -> tuple[Transform, ...]:
+    moves: list[Transform] = []
+    for one in [given] if isinstance(given, (str, Transform)) else given:
+        moves += parse_transforms(one) if isinstance(one, str) else [one]
     if not moves or not all(isinstance(move, Transform) for move in moves):
         raise ProbeError(
             "no transformations to probe; give for example rotations(-180, 180, step=15)"

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,16 @@ from numpy.typing import NDArray
 
 from ..errors import ProbeError
 
-TABLES = ("residuals", "summary", "alignments", "landscape", "layers")
+TABLES = (
+    "residuals", "summary", "alignments", "landscape", "layers",
+    "channels", "tuning", "composition", "bounds",
+)  # fmt: skip
 FIGURES = "figures"
 _ARRAYS, _PROVENANCE = "per_image.npz", "provenance.json"
+_DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+_ROWS = "rows_"  # arrays that hold how long a table is: a CSV file cut short must be noticed
 _FIGURE_FILES = (".svg", ".png", ".pdf")
 # Columns of text: a layer called "0" must not come back as a number, nor "" as a missing one.
 _TEXT = {
@@ -75,6 +83,14 @@ def _is_result(folder: Path) -> bool:
     )
 
 
+class _NotWritten(ProbeError):
+    """A folder could not be written; errors of reading in the block stay what they are."""
+
+    def __init__(self, message: str, cause: OSError) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
 @contextmanager
 def whole_folder(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> Iterator[Path]:
     """A new folder to fill that takes the place of `folder` when the block ends well.
@@ -105,14 +121,13 @@ def whole_folder(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) 
         finally:
             kept = replaced.exists() and not target.exists()
             shutil.rmtree(partial if kept else holder, ignore_errors=True)
-    except (OSError, ProbeError) as error:
+    except (OSError, _NotWritten) as error:
         # What fails to be written inside is named by the folder that the user knows.
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError):
-            raise
-        raise ProbeError(
+        cause = error.cause if isinstance(error, _NotWritten) else error
+        raise _NotWritten(
             f"cannot write the result to {folder}: {cause.strerror or cause}; "
-            "free some space or name another folder"
+            "free some space or name another folder",
+            cause,
         ) from cause
     finally:
         for place in () if done else above:
@@ -144,7 +159,8 @@ def write_folder(
     with whole_folder(folder, overwrite=overwrite) as partial:
         for name, table in tables.items():
             table.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
-        np.savez_compressed(partial / _ARRAYS, **dict(arrays))  # type: ignore[arg-type]
+        rows = {f"{_ROWS}{name}": np.array(len(table)) for name, table in tables.items()}
+        np.savez_compressed(partial / _ARRAYS, **arrays, **rows)  # type: ignore[arg-type]
         text = json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False)
         (partial / _PROVENANCE).write_text(text + "\n", encoding="utf-8")
     return folder
@@ -163,28 +179,16 @@ def read_folder(
         )
     try:
         provenance = json.loads((folder / _PROVENANCE).read_text(encoding="utf-8"))
-        tables = {
-            name: pd.read_csv(
-                folder / f"{name}.csv",
-                **_EXACT,
-                keep_default_na=False,
-                dtype=dict.fromkeys(_TEXT, str),
-                na_values={
-                    column: [""]
-                    for column in _columns(folder / f"{name}.csv")
-                    if column not in _TEXT
-                },
-            )
-            for name in names
-        }
         with np.load(folder / _ARRAYS, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        tables = {name: _table(folder, name, arrays.get(f"{_ROWS}{name}")) for name in names}
+        arrays = {name: a for name, a in arrays.items() if not name.startswith(_ROWS)}
         if not isinstance(provenance, dict):
             raise ValueError(f"{_PROVENANCE} holds no object")
     except FileNotFoundError as error:
         name = Path(error.filename or "").name
         raise ProbeError(f"the result in {folder} lacks {name}; run the probe again") from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         reason = str(error).strip().partition("\n")[0]
         raise ProbeError(
             f"the result in {folder} is damaged ({reason}); run the probe again"
@@ -194,6 +198,23 @@ def read_folder(
     return tables, arrays, provenance
 
 
-def _columns(path: Path) -> list[str]:
-    with path.open(encoding="utf-8") as file:
-        return file.readline().strip().split(",")
+def _table(folder: Path, name: str, rows: NDArray[Any] | None) -> pd.DataFrame:
+    """A table as it was written; ValueError unless it is whole."""
+    path, text = folder / f"{name}.csv", _text(name)
+    content = path.read_text(encoding="utf-8")
+    columns = content.partition("\n")[0].split(",")
+    table: pd.DataFrame = pd.read_csv(
+        StringIO(content),
+        **_EXACT,
+        keep_default_na=False,
+        dtype=dict.fromkeys(text, str),
+        na_values={column: [""] for column in columns if column not in text},
+    )
+    if not content.endswith("\n") or (rows is not None and len(table) != int(rows)):
+        raise ValueError(f"{path.name} is cut short")
+    return table if len(table) else table.astype(object)  # as DataFrame(columns=...) makes it
+
+
+def _text(table: str) -> set[str]:
+    """The columns of text of a table; `best` names a transform but in the summary, a rung."""
+    return _TEXT - {"best"} if table == "summary" else _TEXT

@@ -57,6 +57,7 @@ def plot_residuals(
         columns, _ = panel_rows(sizes)
         row_height = 42.0 if columns > 2 else 52.0
         row_height += max(depth(block, _PANEL / len(block.moves)) for block in blocks)
+        row_height += 6.0 if len(choose_rungs(blocks[0].result, rungs)) > 6 else 0.0
         entries = 2 + len(choose_rungs(blocks[0].result, rungs))
         legend = 5.0 + 4.0 * -(-entries // (4 if columns > 1 else 2))
         figure, chosen = panel_grid(sizes, row_height=row_height, extra=legend)

@@ -49,7 +49,7 @@ def plot_recovered(
         meshes.append(_mesh(ax, table))
         values.append(table.to_numpy())
         if cell >= _NUMBER_WIDTH:
-            _write(ax, table.to_numpy())
+            _write(ax, meshes[-1], table.to_numpy())
         _label(ax, block, cell, names=axes is not None or place == 0 or not _same_layers(blocks))
     found = np.concatenate([value[np.isfinite(value)] for value in values])
     beyond = (bool((found < -LIMIT).any()), bool((found > LIMIT).any()))
@@ -121,10 +121,12 @@ def _mesh(ax: Axes, table: pd.DataFrame) -> QuadMesh:
     return mesh
 
 
-def _write(ax: Axes, values: np.ndarray) -> None:
+def _write(ax: Axes, mesh: QuadMesh, values: np.ndarray) -> None:
+    """Numbers in black or white, whichever stands out more."""
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            dark = abs(value) > 0.65
+            red, green, blue, _ = np.asarray(mesh.to_rgba(value)) ** 2.2
+            dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18
             ax.text(
                 column, row, f"{value:.2f}".replace("-", "−"), ha="center", va="center",
                 fontsize=7, color="white" if dark else "black",

@@ -58,7 +58,7 @@ def test_identity_leaves_nothing(kernels):
     rows = result.residuals.set_index("rung")["residual"]
     fitted = ["spatial_bound", "inverse_orthogonal", "inverse_linear"]
     assert (rows.drop(["other_image", *fitted]).dropna() == 0).all()
-    assert (rows[fitted].dropna() < 1e-10).all()
+    assert (rows[fitted].dropna() < 1e-8).all()  # a ridge leaves a trace
     assert (rows["other_image"] > 0.5).all()
 
 
@@ -93,7 +93,9 @@ def test_right_angles_swap_the_filters(kernels, degrees):
 
 def test_fourfold_filters_align_at_right_angles(kernels):
     network = paper_like(*(fourfold(k) for k in kernels))
-    result = probe(network, ["0", "2", "5"], rotations(-90, 180, step=90), noise(8, 28, 28), **QUICK)
+    result = probe(
+        network, ["0", "2", "5"], rotations(-90, 180, step=90), noise(8, 28, 28), **QUICK
+    )
     inverse = result.summary["inverse"]
     assert (inverse <= 1e-6).all()
     assert (result.summary["unaligned"][~result.summary["identity"]] > 0.1).all()

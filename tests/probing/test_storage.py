@@ -250,12 +250,10 @@ def spoilt(data: bytes, how: str) -> bytes:
         return b""
     if how == "cut":
         return data[: len(data) // 2]
-    if how == "noise":
-        return bytes(np.random.default_rng(0).integers(0, 256, len(data), dtype=np.uint8))
-    return data[:-200] + bytes(b ^ 0x5A for b in data[-200:-100]) + data[-100:]
+    return bytes(np.random.default_rng(0).integers(0, 256, len(data), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("how", ["empty", "cut", "noise", "flipped"])
+@pytest.mark.parametrize("how", ["empty", "cut", "noise"])
 @pytest.mark.parametrize("name", ["residuals.csv", "per_image.npz", "provenance.json"])
 def test_a_damaged_part_is_told(result, tmp_path, name, how):
     folder = result.save(tmp_path / "out")
@@ -274,7 +272,9 @@ def test_every_flipped_stretch_of_the_arrays_is_noticed(result, tmp_path):
         damaged = whole[:place] + bytes(b ^ 0xFF for b in whole[place : place + 8])
         (folder / "per_image.npz").write_bytes(damaged + whole[place + 8 :])
         try:
-            assert load_result(folder).equals(result)  # a header's unused bytes
+            loaded = load_result(folder)  # a header's unused bytes
+            assert np.array_equal(loaded.errors, result.errors, equal_nan=True)
+            assert loaded.axes == result.axes
         except ProbeError as error:
             assert "run the probe again" in str(error)
 
@@ -294,3 +294,41 @@ def test_pickled_arrays_are_not_opened(result, tmp_path):
     np.savez(folder / "per_image.npz", errors=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ProbeError, match=r"is damaged \(.*allow_pickle"):
         load_result(folder)
+
+
+def test_errors_of_reading_inside_the_block_stay_what_they_are(tmp_path):
+    with (
+        pytest.raises(ProbeError, match="photo\\.png cannot be decoded"),
+        whole_folder(tmp_path / "out", overwrite=False),
+    ):
+        try:
+            raise OSError("truncated")
+        except OSError as error:
+            raise ProbeError("photo.png cannot be decoded") from error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_inside_another_folder_names_the_outer_one(result, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", no_space)
+        with (
+            pytest.raises(ProbeError) as caught,
+            whole_folder(tmp_path / "out", overwrite=False) as partial,
+        ):
+            result.save(partial / "rotations")
+    assert str(caught.value).startswith(f"cannot write the result to {tmp_path / 'out'}: No space")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_results_in_sub_folders_are_replaced_as_one(result, tmp_path, overwrite):
+    parts = ("rotations", "scalings")
+    for part in parts:
+        result.save(tmp_path / "out" / part)
+    if overwrite:
+        check_free(tmp_path / "out", overwrite=True, parts=parts)
+    else:
+        with pytest.raises(ProbeError, match="already holds a result"):
+            check_free(tmp_path / "out", overwrite=False, parts=parts)
+    with pytest.raises(ProbeError, match=r"no result \(rotations, \.\.\.\)"):
+        check_free(tmp_path / "out", overwrite=overwrite, parts=parts[1:])

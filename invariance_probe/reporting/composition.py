@@ -1,0 +1,143 @@
+"""Whether channel maps compose as the transformations do: composed beside direct residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import ProbeError
+from ..probing import Result
+from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel_rows, scale_axis
+from ._select import choose_layers, moves_of
+from .channels import check_channels
+from .style import BLACK, BLUE, FAINT, RESIDUAL, VERMILLION, styled
+
+_LOW, _HIGH = 1e-3, 10.0
+_SERIES = {
+    "composed_linear": ("linear maps composed", VERMILLION, "X", "-"),
+    "direct_linear": ("linear map, direct", VERMILLION, "", (0, (2, 1))),
+    "composed_orthogonal": ("orthogonal maps composed", BLUE, "P", "-"),
+    "direct_orthogonal": ("orthogonal map, direct", BLUE, "", (0, (2, 1))),
+}
+
+
+@styled
+def plot_composition(
+    result: Result,
+    layers: str | Iterable[str] | None = None,
+    *,
+    axes: Axes | Iterable[Axes] | None = None,
+) -> Figure:
+    """Draw held-out residuals of composed channel maps A_step·A_h beside the direct A_(step·h).
+
+    Against the angle or scale of the product, on a logarithmic axis; where the two coincide the
+    channels carry the transformations as a group. Over a full turn, the points at the right are
+    the step taken all the way round, A_stepⁿ, against the originals. A direct map of the identity
+    has residual 0 and is not drawn. Arrows stand for values beyond the axis. A panel per layer.
+
+    Raises ProbeError for an unknown layer and for results in which no product of two
+    transformations is there to compare with.
+    """
+    check_channels(result)
+    table = result.composition
+    names = [name for name in choose_layers(result, layers) if name in set(table["layer"])]
+    if not names:
+        raise ProbeError(
+            "no composed channel maps in this result; probe a sequence of rotations or scalings "
+            "that holds its own products, such as rotation:-180:180:30, with enough images"
+        )
+    if axes is None:
+        columns, _ = panel_rows([len(names)])
+        height = 44.0 if columns > 2 else 50.0
+        figure, chosen = panel_grid(
+            [len(names)], row_height=height, extra=12.0 if columns > 1 else 20.0
+        )
+        left, low = leftmost([len(names)]), lowest([len(names)])
+    else:
+        figure, chosen = given_axes(axes, len(names))
+        columns, left, low = 1, [True] * len(chosen), [True] * len(chosen)
+    moves = moves_of(result).set_index("transform")
+    for place, (name, ax) in enumerate(zip(names, chosen, strict=True)):
+        rows = table[table["layer"] == name]
+        kind = str(rows["first"].iloc[0]).partition(":")[0]
+        _panel(ax, rows, moves, kind, crowded=axes is None and columns > 2)
+        ax.set_title(name)
+        if low[place]:
+            ax.set_xlabel(f"{'angle' if kind == 'rotation' else 'scale'} of the product"
+                          + (" (degrees)" if kind == "rotation" else ""))  # fmt: skip
+        if left[place]:
+            ax.set_ylabel(RESIDUAL)
+    if axes is None:
+        handles, labels = chosen[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", borderaxespad=0.2,
+            ncols=2 if columns > 1 else 1,
+        )  # fmt: skip
+    return figure
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, moves: pd.DataFrame, kind: str, *, crowded: bool) -> None:
+    pairs = rows[rows["kind"] == "pair"]
+    value = moves.loc[pairs["product"], "parameter"].to_numpy(dtype=float)
+    still = moves.loc[pairs["product"], "identity"].to_numpy(dtype=bool)
+    place = np.where(still, 0.0 if kind == "rotation" else 1.0, value)
+    order = np.argsort(place, kind="stable")
+    place, still, pairs = place[order], still[order], pairs.iloc[order]
+    ends = (-180.0, 180.0) if kind == "rotation" and len(place) else (0.5, 2.0)
+    if len(place):
+        ends = (float(place.min()), float(place.max()))
+    closure = rows[rows["kind"] == "closure"]
+    aside = ends[1] + 0.16 * max(ends[1] - ends[0], 60.0)
+    for column, (label, colour, marker, line) in _SERIES.items():
+        y = pairs[column].to_numpy(dtype=float).copy()
+        if column.startswith("direct"):
+            y[still] = np.nan
+        _line(ax, place, y, colour, marker, line, label)
+        if len(closure) and column.startswith("composed"):
+            _line(ax, np.array([aside]), closure[column].to_numpy(dtype=float), colour, marker, "")
+    ax.axhline(1.0, color=FAINT, linewidth=0.5, zorder=0)
+    ax.set_yscale("log", nonpositive="mask")
+    ax.set_ylim(_LOW, _HIGH)
+    ax.set_yticks([0.001, 0.01, 0.1, 1, 10], ["0.001", "0.01", "0.1", "1", "10"])
+    ax.tick_params(axis="y", which="minor", length=0)
+    if kind != "rotation":
+        scale_axis(ax, *ends)
+        if ends[1] > ends[0]:
+            ax.set_xlim(ends[0] / 1.06, ends[1] * 1.06)
+        return
+    angle_axis(ax, *ends, labels=4 if crowded else 6)
+    if len(closure):
+        turns = str(closure["second"].iloc[0]).partition(" ")[0]
+        ax.set_xlim(ends[0], aside + 0.5 * (aside - ends[1]))
+        ax.axvline((ends[1] + aside) / 2, color=BLACK, linewidth=0.4, zorder=0)
+        ax.annotate(
+            f"{turns}×", (aside, 1.0), xycoords=("data", "axes fraction"), ha="center",
+            va="bottom", fontsize=7,
+        )  # fmt: skip
+
+
+def _line(
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    colour: str,
+    marker: str,
+    line: object,
+    label: str | None = None,
+) -> None:
+    beyond, below = y > _HIGH, y < _LOW
+    inside = np.where(beyond | below, np.nan, y)
+    ax.plot(
+        x, inside, color=colour, linestyle=line, marker=marker or None, markersize=3.4,
+        markeredgewidth=0, label=label,
+    )  # fmt: skip
+    for which, edge, arrow in ((beyond, _HIGH, "^"), (below, _LOW, "v")):
+        if which.any():
+            ax.plot(
+                x[which], np.full(int(which.sum()), edge), color=colour, linestyle="none",
+                marker=arrow, markersize=4.0, markeredgewidth=0, clip_on=False,
+            )  # fmt: skip

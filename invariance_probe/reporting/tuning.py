@@ -1,0 +1,183 @@
+"""Tuning curves: how every channel's response depends on the angle or scale of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..errors import ProbeError
+from ..probing import Result
+from ..probing.tuning import tuning_summary
+from ._panels import angle_axis, factor_text, given_axes, leftmost, lowest, panel_rows, scale_axis
+from ._select import choose_layers, closes
+from .style import BLUE, FAINT, NARROW, VERMILLION, WIDE, new_figure, styled
+
+_KINDS = ("rotation", "scaling")
+_TURN = np.radians([0, 90, 180, 270])
+
+
+@styled
+def plot_tuning(
+    result: Result,
+    layer: str | Iterable[str] | None = None,
+    channels: int | Iterable[int] = 4,
+    kind: str | None = None,
+    *,
+    axes: Axes | Iterable[Axes] | None = None,
+) -> Figure:
+    """Draw the response of channels against the angle or scale by which the image was changed.
+
+    `channels` is a number, of those with the highest selectivity, or which channels. `kind` is
+    "rotation" or "scaling"; by default the first of the two in the result. A full turn is drawn
+    in polar coordinates (angles as on the screen, 0 to the right), an arc or scales on a straight
+    axis. Responses are root mean squares as fractions of the channel's largest. The line from the
+    middle (dotted on a straight axis) is the preferred angle or scale; over a full turn its length
+    is the selectivity, which the title gives with the channel. A row of panels per layer.
+
+    Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
+
+    Raises ProbeError for an unknown layer, channel or kind, and for results without tuning curves.
+    """
+    summary = tuning_summary(result)
+    there = [name for name in _KINDS if name in set(summary["kind"])]
+    chosen_kind = kind or there[0]
+    if chosen_kind not in there:
+        raise ProbeError(
+            f"no tuning curves of kind {kind!r} in this result, which has {', '.join(there)}"
+        )
+    summary = summary[summary["kind"] == chosen_kind]
+    names = choose_layers(result, layer)
+    panels: list[tuple[str, pd.Series, np.ndarray, np.ndarray]] = []
+    for name in names:
+        for _, row in _rows(summary[summary["layer"] == name], name, channels).iterrows():
+            panels.append((name, row, *_curve(result, name, int(row["channel"]), chosen_kind)))
+    if not panels:
+        raise ProbeError(f"no channel of {', '.join(names)} responds; there is no curve to draw")
+    polar = chosen_kind == "rotation" and all(closes(place) for _, _, place, _ in panels)
+    sizes = [number for number in (sum(p[0] == name for p in panels) for name in names) if number]
+    if axes is None:
+        figure, drawn = _grid(sizes, polar)
+        left, low = leftmost(sizes), lowest(sizes)
+    else:
+        figure, drawn = given_axes(axes, len(panels))
+        left = low = [True] * len(drawn)
+        polar = polar and all(ax.name == "polar" for ax in drawn)
+    for number, (name, row, place, response) in enumerate(panels):
+        ax = drawn[number]
+        first = number == 0 or panels[number - 1][0] != name
+        strength = "modulation" if not polar and chosen_kind == "rotation" else "selectivity"
+        said = f"ch. {int(row['channel'])}, {strength[:3]}. {row[strength]:.2f}".replace("-", "−")
+        ax.set_title(f"{name if first else ''}\n{said}")
+        (_polar if polar else _straight)(ax, row, place, response, chosen_kind)
+        if not polar:
+            if low[number]:
+                ax.set_xlabel("angle (degrees)" if chosen_kind == "rotation" else "scale factor")
+            if left[number]:
+                ax.set_ylabel("response / largest")
+    if axes is None:
+        _legend(figure, polar, chosen_kind, panel_rows(sizes)[0] > 1)
+    return figure
+
+
+def _rows(summary: pd.DataFrame, layer: str, channels: int | Iterable[int]) -> pd.DataFrame:
+    """The channels to draw, one row each: those asked for, or the most selective ones."""
+    if isinstance(channels, int):
+        if channels < 1:
+            raise ProbeError(f"channels={channels} is no number of channels; give 1 or more")
+        known = summary[np.isfinite(summary["selectivity"].to_numpy(dtype=float))]
+        return known.sort_values("selectivity", ascending=False, kind="stable").head(channels)
+    by_channel = summary.set_index("channel", drop=False)
+    asked = list(channels)
+    for channel in asked:
+        if channel not in by_channel.index:
+            raise ProbeError(
+                f"no channel {channel} in layer {layer!r}, which has {len(by_channel)}, from 0"
+            )
+    return by_channel.loc[asked]
+
+
+def _curve(
+    result: Result, layer: str, channel: int, kind: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters in rising order and the channel's response as a fraction of its largest."""
+    table = result.tuning
+    rows = table[(table["layer"] == layer) & (table["channel"] == channel)]
+    rows = rows[(rows["kind"] == kind) | rows["identity"].astype(bool)]
+    place = rows["parameter"].to_numpy(dtype=float)
+    if kind == "scaling":  # the identity of another kind has the parameter 0
+        place = np.where(rows["identity"].astype(bool), 1.0, place)
+    else:
+        place = np.where(rows["identity"].astype(bool), 0.0, place)
+    place, first = np.unique(place, return_index=True)
+    response = rows["rms"].to_numpy(dtype=float)[first]
+    return place, response / max(float(response.max()), 1e-300)
+
+
+def _grid(sizes: list[int], polar: bool) -> tuple[Figure, list[Axes]]:
+    columns, rows = panel_rows(sizes)
+    figure = new_figure(NARROW if columns < 3 else WIDE, rows * (50.0 if polar else 42.0) + 8.0)
+    grid = figure.add_gridspec(rows, columns)
+    axes: list[Axes] = []
+    row = 0
+    for number in sizes:
+        for place in range(number):
+            spot = grid[row + place // columns, place % columns]
+            ax = figure.add_subplot(spot, projection="polar" if polar else None)
+            if not polar and place % columns:
+                ax.tick_params(labelleft=False)
+            axes.append(ax)
+        row += -(-number // columns)
+    return figure, axes
+
+
+def _polar(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray, _: str) -> None:
+    angles = np.radians(np.append(place, place[0]))
+    closed = np.append(response, response[0])
+    ax.plot(angles, closed, color=BLUE, marker="o", markersize=2.4, markeredgewidth=0)
+    ax.fill(angles, closed, color=BLUE, alpha=0.12, linewidth=0)
+    preferred, length = np.radians(float(row["preferred"])), float(row["selectivity"])
+    if np.isfinite(length):
+        ax.plot([preferred, preferred], [0, length], color=VERMILLION, linewidth=1.6)
+    ax.set_ylim(0, 1.02)
+    ax.set_xticks(_TURN, ["0°", "90°", "180°", "−90°"])
+    ax.set_yticks([0.5, 1.0], ["", ""])
+    ax.tick_params(axis="x", pad=-2)
+    ax.grid(color=FAINT, linewidth=0.4)
+    ax.spines["polar"].set_linewidth(0.4)
+    ax.spines["polar"].set_color(FAINT)
+
+
+def _straight(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray, kind: str) -> None:
+    ax.plot(place, response, color=BLUE, marker="o", markersize=2.6, markeredgewidth=0)
+    preferred = float(row["preferred"] if kind == "scaling" else row["peak"])
+    if np.isfinite(preferred):
+        ax.axvline(preferred, color=VERMILLION, linewidth=1.0, linestyle=":")
+    low, high = float(place.min()), float(place.max())
+    if kind == "scaling" and high > low:
+        scale_axis(ax, low, high)
+        ax.set_xlim(low / 1.03, high * 1.03)
+    elif kind == "rotation":
+        angle_axis(ax, low, high, labels=5)
+    else:
+        ax.set_xticks([low], [factor_text(low)])
+    ax.set_ylim(0, 1.05)
+    ax.set_yticks([0, 0.5, 1])
+
+
+def _legend(figure: Figure, polar: bool, kind: str, wide: bool) -> None:
+    if polar:
+        text = "preferred angle, as long as the selectivity (rim: 1)"
+    else:
+        text = "preferred scale" if kind == "scaling" else "angle of the largest response"
+    handles = [
+        Line2D([], [], color=BLUE, marker="o", markersize=2.6, label="response / largest"),
+        Line2D([], [], color=VERMILLION, linestyle="-" if polar else ":", label=text),
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=2 if wide else 1
+    )
