@@ -81,7 +81,9 @@ def _time(arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "network": "resnet18 (random weights), 224 px, layer1-layer4",
         "rotations": len(moves), "images": arguments.images, "forward_passes": passes,
-        "runs": rows, "median_ratio": statistics.median(row["ratio"] for row in rows), "target_ratio": 1.6,
+        "runs": rows,
+        "median_ratio": statistics.median(row["ratio"] for row in rows),
+        "target_ratio": 1.6,
         "median_channels_add": statistics.median(row["channels_add"] for row in rows),
         "target_channels_add": 0.35,
     }  # fmt: skip

@@ -560,6 +560,16 @@ def test_the_telling_transforms_are_the_known_ones() -> None:
     assert tables.telling(result) == ["rotation:60", "scaling:1.8"]
 
 
+def test_the_same_warning_about_many_layers_is_told_once() -> None:
+    many = [f"grid of layer{i}: off by {i} px" for i in (1, 2, 3)]
+    assert tables._gathered(["images: filled with 0", *many]) == [
+        "images: filled with 0",
+        "grid of layer1: off by 1 px",
+        "likewise layer2, layer3; their numbers are in provenance.json",
+    ]
+    assert tables._gathered(many[:2]) == many[:2]
+
+
 def test_a_stored_config_may_be_a_file(in_tmp: Path) -> None:
     Path("config.json").write_text(json.dumps({"network": "mnist_cnn", "number": 5}))
     assert reading.stored_config(Path("config.json")) == {"network": "mnist_cnn", "number": 5}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,8 +62,24 @@ def show_results(results: Sequence[Result], console: Console) -> None:
     console.print(Text(RECOVERED))
     if any(set(CHANNEL_RUNGS) & set(result.axes["rung"]) for result in results):
         console.print(Text(WON))
-    for warning in warnings:
+    for warning in _gathered(warnings):
         console.print(Text(f"warning: {warning}", "yellow"))
+
+
+def _gathered(warnings: Iterable[str]) -> list[str]:
+    """Warnings, the ones "grid of LAYER: ..." about several layers told once."""
+    groups: dict[str, list[str]] = {}
+    for warning in warnings:
+        about = warning.partition(":")[0]
+        groups.setdefault(about.split(" of ")[0], []).append(warning)
+    lines = []
+    for first, *others in groups.values():
+        names = [other.partition(":")[0].partition(" of ")[2] for other in others]
+        if len(names) < 2 or not all(names):
+            lines += [first, *others]
+        else:
+            lines += [first, f"likewise {', '.join(names)}; their numbers are in provenance.json"]
+    return lines
 
 
 def ladder(result: Result, transform: str, width: int = 80) -> Table:

@@ -50,7 +50,7 @@ def progress(title: str) -> Iterator[Report]:
         TextColumn("{task.description}", table_column=Column(width=30, no_wrap=True)),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
-        TimeLeft(compact=True, elapsed_when_finished=True),
+        TimeLeft(compact=True),
         TextColumn("left"),
     )
     with Progress(*columns, console=console, transient=True) as bar:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..errors import ProbeError
 
-RIDGE = 1e-6  # of the mean position energy
 _RANK = 1e-12  # eigenvalues below this fraction of the largest count as none
 
 
@@ -63,11 +62,11 @@ class SpatialBound:
     """The best linear operator on positions and what it leaves.
 
     `bound` is the exact in-sample minimum of the squared error over all operators: no sampler,
-    kernel or warp of these maps goes below it. `operator` (V, P) is the ridge solution, which is
-    what is tried on held-out images; `in_sample` is its error there. `rank` counts the directions
-    of K_AA above 1e-12 of its largest eigenvalue. `determined` is False when there are no more
-    samples (images x channels) than positions: the bound is then 0 by construction and says
-    nothing.
+    kernel or warp of these maps goes below it. `operator` (V, P) is a regularised solution, which
+    is what is tried on held-out images; `in_sample` is its error there, `ridge` its weight as a
+    fraction of the mean position energy. `rank` counts the directions of K_AA above 1e-12 of its
+    largest eigenvalue. `determined` is False when there are no more samples (images x channels)
+    than positions: the bound is then 0 by construction and says nothing.
     """
 
     bound: float
@@ -80,38 +79,40 @@ class SpatialBound:
     determined: bool
 
 
-def spatial_bound(moments: PositionMoments, *, ridge: float = RIDGE) -> SpatialBound:
+def spatial_bound(
+    moments: PositionMoments, *, about: Tensor | None = None, ridge: float | None = None
+) -> SpatialBound:
     """Minimise ‖WA − B‖² over all operators W on positions, in closed form.
 
-    `ridge` is a fraction of the mean position energy, used for `operator` only; the bound itself
-    is unregularised, from the spectrum of K_AA. Raises ProbeError when nothing was accumulated.
+    The bound itself is unregularised, from the spectrum of K_AA. `operator` is ridge regression
+    about the operator `about` (V, P), such as the warp by h⁻¹, or about 0; `ridge` is a fraction
+    of the mean position energy, by default positions / samples, so that what few samples cannot
+    decide stays as it was. Raises ProbeError when nothing was accumulated.
     """
     if moments.samples == 0:
         raise ProbeError("no images were seen; update the position moments first")
-    auto = moments.auto.double()
-    values, vectors = torch.linalg.eigh((auto + auto.T) / 2)
+    auto, cross = moments.auto.double(), moments.cross.double()
+    auto = (auto + auto.T) / 2
+    values, vectors = torch.linalg.eigh(auto)
     values = values.clamp(min=0)
-    top = float(values[-1])
-    kept = values > _RANK * top
-    projected = moments.cross.double() @ vectors  # (V, P) in the eigenbasis
+    kept = values > _RANK * float(values[-1])
     total = float(moments.target.sum())
     inverse = torch.where(kept, 1 / values.clamp(min=1e-300), 0.0)
-    bound = total - float((projected.square() * inverse).sum())
-    weight = ridge * float(values.mean())
-    damped = torch.where(kept, 1 / (values + weight).clamp(min=1e-300), 0.0)
-    operator = (projected * damped) @ vectors.T
-    in_sample = (
-        total
-        - 2 * float((projected.square() * damped).sum())
-        + float((projected.square() * damped.square() * values).sum())
-    )
+    bound = total - float(((cross @ vectors).square() * inverse).sum())
+    share = len(values) / moments.samples if ridge is None else ridge
+    weight = share * float(values.mean())
+    pulled = cross if about is None else cross + weight * about.to(cross)
+    shift = weight if weight > 0 else 1e-300
+    damped = torch.where(kept | (weight > 0), 1 / (values + shift), 0.0)
+    operator = ((pulled @ vectors) * damped) @ vectors.T
+    in_sample = total - 2 * (operator * cross).sum() + ((operator @ auto) * operator).sum()
     return SpatialBound(
         bound=float(np.clip(bound, 0.0, None)),
-        in_sample=float(np.clip(in_sample, 0.0, None)),
+        in_sample=float(np.clip(float(in_sample), 0.0, None)),
         operator=operator,
         rank=int(kept.sum()),
         positions=len(values),
         samples=moments.samples,
-        ridge=ridge,
+        ridge=share,
         determined=moments.samples > len(values),
     )

@@ -19,8 +19,6 @@ from ..errors import ProbeError
 
 Array = NDArray[np.float64]
 
-RIDGE = 1e-3  # of the mean channel energy: below any structure seen, above rounding
-
 
 class ChannelMoments:
     """Streaming C x C moments of aligned and original maps over the compared cells.
@@ -45,8 +43,8 @@ class ChannelMoments:
         """Add maps (N, C, rows, columns) aligned by h⁻¹, and of the originals."""
         if aligned.shape != original.shape or aligned.shape[-2:] != self.cells.shape:
             raise ProbeError(
-                f"maps of shape {tuple(aligned.shape)} and {tuple(original.shape)} do not belong to "
-                f"{tuple(self.cells.shape)} cells; both must be (N, C, rows, columns) of that grid"
+                f"maps of shape {tuple(aligned.shape)} and {tuple(original.shape)} do not belong "
+                f"to {tuple(self.cells.shape)} cells; both must be (N, C, rows, columns) of it"
             )
         x, y = (self._chosen(maps) for maps in (aligned, original))
         self._add("auto", _products(x, x))
@@ -113,12 +111,13 @@ class ChannelMaps:
     correlation: Array
 
 
-def fit_channel_maps(moments: ChannelMoments, *, ridge: float = RIDGE) -> ChannelMaps:
+def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> ChannelMaps:
     """Best permutation (Hungarian), orthogonal map (Procrustes) and linear map from the moments.
 
     The linear map is ridge regression about the orthogonal one, so that in-sample inverse ≥
-    permutation, inverse ≥ orthogonal ≥ linear, whatever the `ridge` (a fraction of the mean
-    channel energy). Raises ProbeError when no images were seen.
+    permutation ≥ orthogonal ≥ linear, whatever the `ridge`: a fraction of the mean channel energy,
+    by default channels / samples, so that what few samples cannot decide stays orthogonal.
+    Raises ProbeError when no images were seen.
     """
     if moments.images == 0:
         raise ProbeError("no images were seen; update the channel moments first")
@@ -129,7 +128,8 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float = RIDGE) -> Channe
     permutation = _assign(auto, cross, target)
     left, _, right = np.linalg.svd(cross)
     orthogonal = left @ right
-    weight = ridge * np.trace(auto) / channels
+    share = channels / moments.samples if ridge is None else ridge
+    weight = share * np.trace(auto) / channels
     if weight > 0:
         system = auto + weight * np.eye(channels)
         linear = np.linalg.solve(system, (cross + weight * orthogonal).T).T

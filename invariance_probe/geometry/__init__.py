@@ -2,7 +2,7 @@
 
 from .frames import Frame, image_frame
 from .masks import coverage, valid_cells
-from .resampling import source_matrix, warp
+from .resampling import sampling_operator, source_matrix, warp
 from .sequences import parse_transforms, rotations, scalings
 from .transforms import (
     Transform,
@@ -28,6 +28,7 @@ __all__ = [
     "reflection",
     "rotation",
     "rotations",
+    "sampling_operator",
     "scaling",
     "scalings",
     "shear",

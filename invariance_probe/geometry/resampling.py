@@ -61,6 +61,22 @@ def source_matrix(
     return source.inverse_matrix @ where
 
 
+def sampling_operator(
+    transform: Transform, frame: Frame, interpolation: Interpolation = "bilinear"
+) -> Tensor:
+    """T_g on maps of a frame as a dense float64 matrix (cells, cells): what `warp` multiplies by.
+
+    Convention: rows are target cells row by row; point samples, the nearest cell beyond the edge.
+    """
+    cells = frame.size[0] * frame.size[1]
+    basis = torch.eye(cells, dtype=torch.float64).reshape(1, cells, *frame.size)
+    moved = warp(
+        basis, transform, frame=frame, interpolation=interpolation, antialias=False,
+        beyond="nearest",
+    )  # fmt: skip
+    return moved.reshape(cells, cells).T
+
+
 def warp(
     images: Tensor,
     transform: Transform,

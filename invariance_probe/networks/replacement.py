@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ def run_replaced(network: nn.Module, layer: str, images: Tensor, replace: Replac
     calls = 0
     failure: list[Exception] = []
 
-    def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+    def hook(module: nn.Module, inputs: object, output: Any) -> Tensor | None:
         nonlocal calls
         calls += 1
         if calls != number:

@@ -93,8 +93,10 @@ def symmetry_path(
     `group` and `rescale` are the options. Raises ProbeError as it does, before the first network
     is made.
 
-    Expected at 90°: the residual of `inverse` falls to 0 with the amount. For one convolution
-    without rescaling it falls as (1 − t)² times a constant over the variance of its maps.
+    Expected at 90°: the residual of `inverse` goes to 0 with the amount. For one convolution on
+    white noise, without rescaling, it is (1 − t)²·‖a_h − a‖² / (‖s‖² + (1 − t)²·‖a‖²) with
+    s = sym(w), a = w − s and a_h its turned copy, which only falls. Behind several layers it starts
+    near the ceiling, stays there, and falls as t nears 1.
     """
     steps = [float(amount) for amount in amounts]
     for amount in steps:
@@ -107,8 +109,9 @@ def asymmetry(network: nn.Module | Network, group: Group = "rotations") -> dict[
     """Share of each convolution's kernel energy outside the symmetric part, by layer name.
 
     ‖w − sym(w)‖² / ‖w‖², summed over the layer: 0 for symmetric kernels (all 1x1 ones), 1 for
-    kernels whose average over the `group` vanishes (odd ones, such as derivatives), for
-    random kernels 1 − (orbits of pixels under the group)/k², about 3/4, or 7/8 with reflections. A layer whose
+    kernels whose average over the `group` vanishes (odd ones, such as derivatives). Independent
+    random weights have 1 − m/k² on average, with m the number of orbits of the k² pixels under the
+    group: about 3/4, or 7/8 with reflections (for 3x3 2/3, with reflections too). A layer whose
     weights are all 0 has none. The average is an orthogonal projection, so the shares inside and
     outside add to 1.
 

@@ -48,7 +48,7 @@ def assemble(
     errors = np.stack([part[0] for part in finished])
     variance = np.stack([part[1] for part in finished])
     rungs = options.rungs
-    about = [_described(move) for move in moves]
+    about = [described(move) for move in moves]
     shares = {"recovered": (CEILING, "inverse")}
     if options.channels:
         shares |= {name: ("inverse", rung) for name, rung in _WON_BACK.items()}
@@ -57,7 +57,7 @@ def assemble(
         residual = ratio(errors[layer], variance[layer])
 
         def statistics(sums: Array, energy: Array, residual: Array = residual) -> Array:
-            values = np.moveaxis(_ratio(sums, energy), -2, -1)
+            values = np.moveaxis(quotient(sums, energy), -2, -1)
             parts = [recovered(values, rungs, *ends)[..., None] for ends in shares.values()]
             return np.moveaxis(np.concatenate([values, *parts], axis=-1), -1, -2)
 
@@ -65,8 +65,8 @@ def assemble(
             statistics, errors[layer], variance[layer],
             resamples=options.resamples, level=options.level, seed=options.seed,
         )  # fmt: skip
-        for number, described in enumerate(about):
-            head = {"layer": state.name, **described}
+        for number, entry_head in enumerate(about):
+            head = {"layer": state.name, **entry_head}
             for index, rung in enumerate(rungs):
                 rows.append(
                     {
@@ -109,16 +109,23 @@ def assemble(
         },
         provenance=provenance,
         channels=_stack(
-            [s.channel_state.table(s.name, about, e) for s, e in zip(states, energies, strict=True)
-             if s.channel_state is not None], ("layer",),
+            [
+                s.channel_state.table(s.name, about, e)
+                for s, e in zip(states, energies, strict=True)
+                if s.channel_state is not None
+            ],
+            ("layer",),
         ),
         tuning=_stack(
             [s.channel_state.tuning(s.name, about) for s in states if s.channel_state is not None],
             ("layer",),
         ),
         composition=_stack(
-            [s.channel_state.composition(s.name, e)
-             for s, e in zip(states, energies, strict=True) if s.channel_state is not None],
+            [
+                s.channel_state.composition(s.name, e)
+                for s, e in zip(states, energies, strict=True)
+                if s.channel_state is not None
+            ],
             COMPOSITION,
         ),
         bounds=_stack(
@@ -129,7 +136,7 @@ def assemble(
     )
 
 
-def _ratio(errors: Array, variance: Array) -> Array:
+def quotient(errors: Array, variance: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return errors / variance
 
@@ -141,7 +148,7 @@ def _stack(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFra
     return pd.concat(filled, ignore_index=True)
 
 
-def _described(move: Transform) -> dict[str, Any]:
+def described(move: Transform) -> dict[str, Any]:
     return {
         "transform": move.text,
         "kind": move.kind,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..alignment import PositionMoments, SpatialBound, Variance, spatial_bound
-from ..geometry import Frame, Transform, valid_cells
+from ..geometry import Frame, Transform, sampling_operator, valid_cells
 from .options import Options
 
 _SIDE = 28  # larger maps are averaged in blocks: operators on them, not on single cells
@@ -37,6 +37,8 @@ class BoundState:
     ) -> None:
         self.pool = -(-max(frame.size) // _SIDE)
         own = frame.pooled(self.pool) if self.pool > 1 else frame
+        self.transforms, self.frame = transforms, own
+        self.interpolation = options.map_interpolation
         self.cells = valid_cells(own, transforms, canvas, erode=options.erode)
         self.mask = torch.from_numpy(self.cells).to(like)
         self.weights = weights
@@ -55,7 +57,10 @@ class BoundState:
 
     def solve(self, which: int) -> None:
         """Minimise over all operators for transformation number `which`, free its moments."""
-        self.bounds.append(spatial_bound(self.moments[which]))
+        # What few samples cannot decide stays the warp by h⁻¹.
+        warp = sampling_operator(self.transforms[which].inverse(), self.frame, self.interpolation)
+        chosen = warp[self.mask.flatten().cpu() > 0]
+        self.bounds.append(spatial_bound(self.moments[which], about=chosen))
         self.moments[which] = PositionMoments(self.mask, self.weights)
 
     def start_batch(self, original: Tensor) -> None:
@@ -73,13 +78,13 @@ class BoundState:
 
     def table(self, layer: str, keys: Sequence[dict[str, Any]]) -> pd.DataFrame:
         """One row per transformation: the in-sample bound, its rank, its regularisation."""
-        energy = float(self._energy.compute()[0].sum())
+        energy = float(self._energy.compute()[0].sum()) or np.nan
         rows = [
             {
                 "layer": layer,
                 **about,
-                "bound": found.bound / energy if found.determined and energy > 0 else np.nan,
-                "fit_ridge": found.in_sample / energy if found.determined and energy > 0 else np.nan,
+                "bound": found.bound / energy if found.determined else np.nan,
+                "fit_ridge": found.in_sample / energy if found.determined else np.nan,
                 "determined": found.determined,
                 "rank": found.rank,
                 "positions": found.positions,
@@ -96,5 +101,6 @@ class BoundState:
 
     def _rows(self, maps: Tensor) -> Tensor:
         pooled = self._pooled(maps)
-        weighted = pooled if self.weights is None else pooled * self.weights.to(pooled)[:, None, None]
-        return weighted.flatten(2)
+        if self.weights is not None:
+            pooled = pooled * self.weights.to(pooled)[:, None, None]
+        return pooled.flatten(2)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..alignment import ChannelMaps, ChannelMoments, fit_channel_maps, squared_errors
+from ..errors import ProbeError
 from ..geometry import Transform
 from .options import CHANNEL_RUNGS
 
@@ -32,7 +33,8 @@ class ChannelState:
         self.maps: list[ChannelMaps] = []
         self._changed = np.zeros((len(transforms), 2))
         self._cells = np.zeros(len(transforms))
-        self._centre = self._scale = self._tensors = None
+        self._standard: tuple[Tensor, Tensor] | None = None
+        self._strongest = torch.zeros(0)
 
     def fit(self, which: int, aligned: Tensor, original: Tensor) -> None:
         """Add aligned and original maps of the fit half."""
@@ -44,12 +46,12 @@ class ChannelState:
 
     def start_batch(self, original: Tensor) -> None:
         """Begin a batch of the evaluation half."""
-        if self._centre is None:
+        if self._standard is None:
             moments = self.fitted[0]
-            self._centre = moments.sums[1] / moments.samples
-            variance = moments.target / moments.samples - self._centre.square()
+            centre = moments.sums[1] / moments.samples
+            variance = moments.target / moments.samples - centre.square()
             alive = variance > 1e-12 * variance.max()
-            self._scale = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+            self._standard = centre, torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
         self.originals.update(original, original)
         self._strongest = self._winner(original)
 
@@ -133,8 +135,8 @@ class ChannelState:
         first = self.transforms[step]
 
         def row(kind: str, second: str, product: str, moments: ChannelMoments, pair: Any) -> None:
-            entry = {"layer": layer, "kind": kind, "first": first.text, "second": second,
-                     "product": product}  # fmt: skip
+            texts = (layer, kind, first.text, second, product)
+            entry: dict[str, Any] = dict(zip(COMPOSITION, texts, strict=False))
             for name in ("linear", "orthogonal"):
                 composed, direct = pair(name)
                 entry[f"composed_{name}"] = moments.error(composed) / energy
@@ -178,7 +180,9 @@ class ChannelState:
 
     def _winner(self, maps: Tensor) -> Tensor:
         """The strongest channel (N, rows, columns), each channel standardised on the fit half."""
-        centre, scale = (t.to(maps)[:, None, None] for t in (self._centre, self._scale))
+        if self._standard is None:
+            raise ProbeError("the evaluation half began before the fit half; fit channels first")
+        centre, scale = (t.to(maps)[:, None, None] for t in self._standard)
         return ((maps - centre) * scale).argmax(1)
 
 

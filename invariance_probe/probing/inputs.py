@@ -29,7 +29,12 @@ class Inputs:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.images, self.interpolation, self.device, self.dtype = images, interpolation, device, dtype
+        self.images, self.interpolation, self.device, self.dtype = (
+            images,
+            interpolation,
+            device,
+            dtype,
+        )
         background = images.background
         self.beyond: Beyond = "reflect" if isinstance(background, str) else "fill"
         self.fill = 0.0 if isinstance(background, str) else background

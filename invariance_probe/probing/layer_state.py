@@ -172,7 +172,7 @@ class LayerState:
             self._parts[-1][which, self.rungs.index(rung)] = sums.cpu()
 
     def _each_at_its_best(self, which: int, moved: Tensor, original: Tensor) -> Tensor:
-        """Every image's map under the alignment that suits it best: the most an aligner could do."""
+        """Every image's map under its own best alignment: the most an aligner could do."""
         maps = []
         for own, target in zip(moved.split(1), original.split(1), strict=True):
             moments = SpatialMoments(

@@ -23,7 +23,7 @@ from .options import Options
 from .oracle_layer import OracleLayer
 from .oracle_result import AT_LAYER, ON_INPUT, OracleResult, assemble_oracle
 from .provenance import describe_run
-from .run import Progress, _batches, _check_channels, _measuring, _transforms, split
+from .run import Progress, as_transforms, batches, check_channels, measuring, split
 
 _EXAMPLES = 8  # images on which it is tried whether all paths pass through a layer
 
@@ -69,16 +69,16 @@ def oracle(
     if isinstance(network, Network):
         mean, std = mean or network.mean, std or network.std
     image_set = images if isinstance(images, ImageSet) else array_images(images)
-    moves = _transforms(transforms)
+    moves = as_transforms(transforms)
     fit, evaluation = split(len(image_set), chosen.seed)
     place = torch.device(device)
     module = module.to(place)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     inputs = Inputs(image_set, mean, std, chosen.image_interpolation, place, dtype)
     # No inference mode: a network may change its input in place, which it forbids.
-    with _measuring(module), torch.no_grad():
+    with measuring(module), torch.no_grad():
         example = inputs.normalise(inputs.original(inputs.load(fit[:_EXAMPLES])))
-        _check_channels(module, example)
+        check_channels(module, example)
         names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
         maps, output = Activations(module, names)(example.clone(), outputs=True)
         logits = as_logits(output, len(example))
@@ -153,7 +153,7 @@ class _Run:
         fitted = [layer for layer in self.layers if layer.moments]
         if not fitted:
             return
-        for batch in _batches(indices, self.options.batch_size):
+        for batch in batches(indices, self.options.batch_size):
             source = self.inputs.load(batch)
             originals, _ = self._look(self.inputs.original(source), batch, "fit: original")
             for move in fitted[0].moments:
@@ -168,7 +168,7 @@ class _Run:
     def evaluate(self, indices: list[int]) -> None:
         """Logits under every treatment, image by image against those of the original."""
         rows = len(ON_INPUT) + len(AT_LAYER) * len(self.layers)
-        for batch in _batches(indices, self.options.batch_size):
+        for batch in batches(indices, self.options.batch_size):
             source = self.inputs.load(batch)
             _, logits = self._look(self.inputs.original(source), batch, "evaluate: original")
             original = logits.double()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..alignment import bootstrap, ratio
 from ..errors import ProbeError
 from ..geometry import Transform
-from .assemble import _described, _ratio
+from .assemble import described, quotient
 from .options import Options
-from .storage import read_folder, write_folder
+from .storage import ORACLE_TABLES, read_folder, write_folder
 
 ON_INPUT = ("nothing", "input_aligned")
 """Treatments that no layer has a part in."""
@@ -26,7 +26,6 @@ AT_LAYER = ("inverse", "inverse_permuted", "inverse_linear")
 
 MEASURES = ("accuracy", "agreement", "logit_residual")
 
-_TABLES = ("accuracy", "inadmissible")
 _ARRAYS = ("predictions", "originals", "labels", "errors", "variance")
 
 
@@ -113,7 +112,7 @@ class OracleResult:
         """
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"axis_{name}": np.array(values) for name, values in self.axes.items()}
-        tables = {name: getattr(self, name) for name in _TABLES}
+        tables = {name: getattr(self, name) for name in ORACLE_TABLES}
         return write_folder(
             Path(folder), tables, arrays, dict(self.provenance), overwrite=overwrite
         )
@@ -121,7 +120,7 @@ class OracleResult:
     def equals(self, other: OracleResult) -> bool:
         """Whether both hold the same numbers and provenance, bit for bit."""
         return (
-            all(_same(getattr(self, name), getattr(other, name)) for name in _TABLES)
+            all(_same(getattr(self, name), getattr(other, name)) for name in ORACLE_TABLES)
             and all(
                 np.array_equal(
                     getattr(self, name), getattr(other, name), equal_nan=name == "errors"
@@ -145,7 +144,7 @@ def load_oracle(folder: str | Path) -> OracleResult:
 
     Raises ProbeError when the folder holds no such result or a part of it is missing or damaged.
     """
-    tables, arrays, provenance = read_folder(Path(folder), _TABLES, _ARRAYS)
+    tables, arrays, provenance = read_folder(Path(folder), ORACLE_TABLES, _ARRAYS)
     axes = {
         name.removeprefix("axis_"): tuple(values.tolist())
         for name, values in arrays.items()
@@ -187,7 +186,7 @@ def assemble_oracle(
     table = [
         {
             "layer": layer,
-            **_described(move),
+            **described(move),
             "treatment": treatment,
             **{
                 f"{measure}{end}": values[number, row, index]
@@ -221,10 +220,10 @@ def _with_interval(
     sums: NDArray[np.float64], weights: NDArray[np.float64], options: Options
 ) -> NDArray[np.float64]:
     """Σ sums / Σ weights over images with the ends of its interval, (transforms, rows, 3)."""
-    known = ~np.isnan(sums).any(axis=-1)
+    known = np.asarray(~np.isnan(sums).any(axis=-1))
     filled = np.where(known[..., None], sums, 0.0)
     ends = bootstrap(
-        _ratio, filled, weights,
+        quotient, filled, weights,
         resamples=options.resamples, level=options.level, seed=options.seed,
     )  # fmt: skip
     values = np.stack([ratio(filled, weights), *ends], axis=-1)

@@ -63,19 +63,19 @@ def probe(
         mean = network.mean if mean is None else mean
         std = network.std if std is None else std
     image_set = images if isinstance(images, ImageSet) else array_images(images)
-    moves = _transforms(transforms)
+    moves = as_transforms(transforms)
     fit, evaluation = split(len(image_set), chosen.seed)
     place = _device(device)
     module = module.to(place)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     inputs = Inputs(image_set, mean, std, chosen.image_interpolation, place, dtype)
-    with _measuring(module):
+    with measuring(module):
         example = inputs.normalise(inputs.original(inputs.load(fit[:1])))
         try:
             names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
         except ProbeError as error:
             if "cannot take images" in str(error):
-                _check_channels(module, example)
+                check_channels(module, example)
             raise
         frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
         states = [LayerState(n, frames[n], moves, image_set.canvas, chosen) for n in names]
@@ -95,7 +95,15 @@ def probe(
                     state.search(which)
             _evaluate(look, states, moves, evaluation, chosen.batch_size)
     provenance = describe_run(
-        network, image_set, inputs, states, moves, chosen, place, (len(fit), len(evaluation)), config
+        network,
+        image_set,
+        inputs,
+        states,
+        moves,
+        chosen,
+        place,
+        (len(fit), len(evaluation)),
+        config,
     )
     return assemble(states, moves, [image_set.names[i] for i in evaluation], chosen, provenance)
 
@@ -137,7 +145,12 @@ class _Looker:
     def __init__(
         self, activations: Activations, inputs: Inputs, names: Sequence[str], counter: _Counter
     ) -> None:
-        self.activations, self.inputs, self.names, self.counter = activations, inputs, names, counter
+        self.activations, self.inputs, self.names, self.counter = (
+            activations,
+            inputs,
+            names,
+            counter,
+        )
 
     def __call__(self, canvas: Tensor, indices: Sequence[int], text: str) -> dict[str, Tensor]:
         features = self.activations(self.inputs.normalise(canvas))
@@ -150,13 +163,13 @@ class _Looker:
         }
 
 
-def _batches(indices: list[int], size: int) -> Iterator[list[int]]:
+def batches(indices: list[int], size: int) -> Iterator[list[int]]:
     for first in range(0, len(indices), size):
         yield indices[first : first + size]
 
 
 def _measure_scales(look: _Looker, states: list[LayerState], fit: list[int], size: int) -> None:
-    for batch in _batches(fit, size):
+    for batch in batches(fit, size):
         canvas = look.inputs.original(look.inputs.load(batch))
         features = look(canvas, batch, "channel scales")
         for state in states:
@@ -168,7 +181,7 @@ def _measure_scales(look: _Looker, states: list[LayerState], fit: list[int], siz
 def _fit(
     look: _Looker, states: list[LayerState], moves: Sequence[Transform], fit: list[int], size: int
 ) -> None:
-    for batch in _batches(fit, size):
+    for batch in batches(fit, size):
         source = look.inputs.load(batch)
         originals = look(look.inputs.original(source), batch, "fit: original")
         for which, move in enumerate(moves):
@@ -180,9 +193,13 @@ def _fit(
 
 
 def _evaluate(
-    look: _Looker, states: list[LayerState], moves: Sequence[Transform], chosen: list[int], size: int
+    look: _Looker,
+    states: list[LayerState],
+    moves: Sequence[Transform],
+    chosen: list[int],
+    size: int,
 ) -> None:
-    for batch in _batches(chosen, size):
+    for batch in batches(chosen, size):
         source = look.inputs.load(batch)
         originals = look(look.inputs.original(source), batch, "evaluate: original")
         for state in states:
@@ -208,7 +225,7 @@ def _device(name: str | torch.device) -> torch.device:
         raise ProbeError(f"there is no device {name!r}; use 'cpu' or 'cuda'") from None
 
 
-def _transforms(given: str | Transform | Iterable[str | Transform]) -> tuple[Transform, ...]:
+def as_transforms(given: str | Transform | Iterable[str | Transform]) -> tuple[Transform, ...]:
     moves: list[Transform] = []
     for one in [given] if isinstance(given, (str, Transform)) else given:
         moves += parse_transforms(one) if isinstance(one, str) else [one]
@@ -219,7 +236,7 @@ def _transforms(given: str | Transform | Iterable[str | Transform]) -> tuple[Tra
     return tuple(dict.fromkeys(moves))
 
 
-def _check_channels(module: nn.Module, example: Tensor) -> None:
+def check_channels(module: nn.Module, example: Tensor) -> None:
     first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None and first.in_channels != example.shape[1]:
         raise ProbeError(
@@ -229,7 +246,7 @@ def _check_channels(module: nn.Module, example: Tensor) -> None:
 
 
 @contextmanager
-def _measuring(module: nn.Module) -> Iterator[None]:
+def measuring(module: nn.Module) -> Iterator[None]:
     """Evaluation mode and full float32 precision, restored afterwards."""
     training = {name: part.training for name, part in module.named_modules()}
     tf32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)

@@ -24,6 +24,7 @@ TABLES = (
     "residuals", "summary", "alignments", "landscape", "layers",
     "channels", "tuning", "composition", "bounds",
 )  # fmt: skip
+ORACLE_TABLES = ("accuracy", "inadmissible")
 FIGURES = "figures"
 _ARRAYS, _PROVENANCE = "per_image.npz", "provenance.json"
 _DAMAGE = (
@@ -34,7 +35,7 @@ _FIGURE_FILES = (".svg", ".png", ".pdf")
 # Columns of text: a layer called "0" must not come back as a number, nor "" as a missing one.
 _TEXT = {
     "layer", "transform", "kind", "rung", "best", "runner_up", "status", "start", "family", "by",
-    "first", "second", "product",
+    "first", "second", "product", "treatment", "reason",
 }  # fmt: skip
 
 # Numbers must come back as they were; pandas 3.1 does so by itself and deprecates the option.
@@ -76,7 +77,7 @@ def _is_result(folder: Path) -> bool:
     if not (folder / _PROVENANCE).is_file():
         return False
     figures = folder / FIGURES
-    known = {_PROVENANCE, _ARRAYS, FIGURES} | {f"{name}.csv" for name in TABLES}
+    known = {_PROVENANCE, _ARRAYS, FIGURES} | {f"{name}.csv" for name in (*TABLES, *ORACLE_TABLES)}
     return {entry.name for entry in folder.iterdir()} <= known and (
         not figures.exists()
         or (figures.is_dir() and all(e.suffix in _FIGURE_FILES for e in figures.iterdir()))

@@ -25,7 +25,9 @@ def tuning_summary(result: Result) -> pd.DataFrame:
     table = result.tuning
     kinds = [kind for kind in ("rotation", "scaling") if kind in set(table.get("kind", ()))]
     if not kinds:
-        raise ProbeError("no tuning curves in this result; probe rotations or scalings with channels=True")
+        raise ProbeError(
+            "no tuning curves in this result; probe rotations or scalings with channels=True"
+        )
     rows = []
     for kind in kinds:
         # The identity belongs to both curves.
@@ -34,7 +36,9 @@ def tuning_summary(result: Result) -> pd.DataFrame:
             place, response = curve["parameter"].to_numpy(float), curve["rms"].to_numpy(float)
             if kind == "scaling":
                 place = np.where(place > 0, place, 1.0)
-            rows.append({"layer": layer, "channel": channel, "kind": kind, **_one(kind, place, response)})
+            rows.append(
+                {"layer": layer, "channel": channel, "kind": kind, **_one(kind, place, response)}
+            )
     return pd.DataFrame(rows)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..errors import ProbeError
 from ..probing import Result
+from ..probing.options import CEILING
 
 CURVES = ("rotation", "scaling")
 
@@ -106,6 +107,18 @@ def choose_rungs(result: Result, rungs: str | Iterable[str] | None = None) -> tu
         return tuple(there)
     asked = (rungs,) if isinstance(rungs, str) else tuple(rungs)
     return tuple(_known("rung", name, there) for name in asked) or tuple(there)
+
+
+def undetermined(result: Result, layers: Iterable[str], rungs: Iterable[str]) -> dict[str, list[str]]:
+    """Layers, by rung, in which a rung has no number anywhere although the layer varies."""
+    rows = result.residuals
+    found = rows.assign(there=np.isfinite(rows["residual"].to_numpy(dtype=float)))
+    there = found.groupby(["layer", "rung"], sort=False)["there"].any()
+    lacking = {
+        rung: [name for name in layers if there[name, CEILING] and not there[name, rung]]
+        for rung in rungs
+    }
+    return {rung: names for rung, names in lacking.items() if names}
 
 
 def choose_transform(result: Result, transform: str) -> str:

@@ -94,8 +94,8 @@ def plot_channel_shift(
     sizes = [len(names)]
     columns, _ = panel_rows(sizes)
     if axes is None:
-        height = {1: 74.0, 2: 78.0, 3: 58.0}.get(columns, 48.0)
-        figure, chosen = panel_grid(sizes, row_height=height, extra=11.0, share_y=False)
+        height = {1: 76.0, 2: 80.0, 3: 60.0}.get(columns, 50.0)
+        figure, chosen = panel_grid(sizes, row_height=height, extra=7.0, share_y=False)
         left, low = leftmost(sizes), lowest(sizes)
     else:
         figure, chosen = given_axes(axes, len(names))
@@ -106,18 +106,18 @@ def plot_channel_shift(
         mesh = _matrix(ax, result, name, move) if bool(row["determined"]) else mesh
         if not bool(row["determined"]):
             _undetermined(ax, row)
-        ax.set_title(_title(name, row))
+        ax.set_title(_title(name, row, wide=columns < 4))
         if low[place]:
-            ax.set_xlabel("aligned channel,\nby permutation")
+            ax.set_xlabel("aligned channel, reordered" if columns < 4 else "aligned channel", labelpad=1)
         if left[place]:
-            ax.set_ylabel("original channel")
+            ax.set_ylabel("original channel", labelpad=1)
     if mesh is not None:
         bar = figure.colorbar(mesh, ax=chosen, pad=0.02, fraction=0.05, aspect=18)
         bar.set_label(f"correlation, {_said(move)}")
         bar.outline.set_linewidth(0.5)
     if axes is None and mesh is not None:
-        handles, labels = chosen[0].get_legend_handles_labels()
-        figure.legend(handles[:1], labels[:1], loc="outside lower center", borderaxespad=0.2)
+        ring = next(ax.get_lines()[0] for ax in chosen if ax.get_lines())
+        figure.legend(handles=[ring], loc="outside lower center", borderaxespad=0.2)
     return figure
 
 
@@ -136,10 +136,11 @@ def _row(result: Result, layer: str, move: str) -> pd.Series:
     return rows[(rows["layer"] == layer) & (rows["transform"] == move)].iloc[0]
 
 
-def _title(layer: str, row: pd.Series) -> str:
+def _title(layer: str, row: pd.Series, *, wide: bool) -> str:
     if not bool(row["determined"]):
-        return f"{layer}\n"
-    return f"{layer}\n{row['moved']:.0%} moved (chance {row['moved_by_chance']:.0%})"
+        return f"{layer}\n" + ("" if wide else "\n")
+    moved, chance = (f"{100 * row[name]:.0f} %" for name in ("moved", "moved_by_chance"))
+    return f"{layer}\nmoved {moved}" + (", " if wide else "\n") + f"by chance {chance}"
 
 
 def _undetermined(ax: Axes, row: pd.Series) -> None:
@@ -168,7 +169,7 @@ def _matrix(ax: Axes, result: Result, layer: str, move: str) -> QuadMesh:
     ax.plot(
         column[order] + 0.5, channels + 0.5, linestyle="none", marker="o", markersize=size,
         markerfacecolor="none", markeredgecolor="black", markeredgewidth=0.5,
-        label="a channel's own place (on the diagonal: it stayed)",
+        label="a channel's own place (on the diagonal: it stayed)", clip_on=False, zorder=4,
     )  # fmt: skip
     ax.set_xlim(0, len(channels))
     ax.set_ylim(len(channels), 0)
@@ -176,14 +177,11 @@ def _matrix(ax: Axes, result: Result, layer: str, move: str) -> QuadMesh:
     if len(channels) <= 16:
         ax.set_xticks(channels + 0.5, [str(number) for number in across])
         ax.set_yticks(channels + 0.5, [str(number) for number in order])
-        ax.tick_params(length=0)
-    else:  # positions: names of channels would not fit
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.annotate(
-            f"{len(channels)} channels", (0.98, 0.98), xycoords="axes fraction", ha="right",
-            va="top", fontsize=7, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
-        )  # fmt: skip
+    else:  # the names of so many would not fit: how many there are
+        ends = [0.5, len(channels) - 0.5]
+        ax.set_xticks(ends, ["1", f"{len(channels)}"])
+        ax.set_yticks(ends, ["1", f"{len(channels)}"])
+    ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(True)
     return mesh
@@ -238,7 +236,7 @@ def plot_moved(
             ax.set_ylabel("share")
     if axes is None:
         handles, labels = chosen[0].get_legend_handles_labels()
-        if any(not rows["determined"].all() for rows in (result.channels,)):
+        if not result.channels["determined"].astype(bool).all():
             handles.append(Patch(facecolor="none", edgecolor="none"))
             labels.append("n. d.: permutation not determined, too few samples")
         wide = panel_rows(sizes)[0] > 1

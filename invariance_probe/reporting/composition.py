@@ -8,20 +8,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ..errors import ProbeError
 from ..probing import Result
 from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel_rows, scale_axis
-from ._select import choose_layers, moves_of
+from ._select import around, choose_layers, moves_of, unrolled
 from .channels import check_channels
 from .style import BLACK, BLUE, FAINT, RESIDUAL, VERMILLION, styled
 
 _LOW, _HIGH = 1e-3, 10.0
 _SERIES = {
     "composed_linear": ("linear maps composed", VERMILLION, "X", "-"),
-    "direct_linear": ("linear map, direct", VERMILLION, "", (0, (2, 1))),
+    "direct_linear": ("linear map, direct", VERMILLION, ".", (0, (2, 1))),
     "composed_orthogonal": ("orthogonal maps composed", BLUE, "P", "-"),
-    "direct_orthogonal": ("orthogonal map, direct", BLUE, "", (0, (2, 1))),
+    "direct_orthogonal": ("orthogonal map, direct", BLUE, ".", (0, (2, 1))),
 }
 
 
@@ -54,7 +55,7 @@ def plot_composition(
         columns, _ = panel_rows([len(names)])
         height = 44.0 if columns > 2 else 50.0
         figure, chosen = panel_grid(
-            [len(names)], row_height=height, extra=12.0 if columns > 1 else 20.0
+            [len(names)], row_height=height, extra=12.0 if columns > 2 else 28.0
         )
         left, low = leftmost([len(names)]), lowest([len(names)])
     else:
@@ -67,15 +68,18 @@ def plot_composition(
         _panel(ax, rows, moves, kind, crowded=axes is None and columns > 2)
         ax.set_title(name)
         if low[place]:
-            ax.set_xlabel(f"{'angle' if kind == 'rotation' else 'scale'} of the product"
-                          + (" (degrees)" if kind == "rotation" else ""))  # fmt: skip
+            ax.set_xlabel("product (degrees)" if kind == "rotation" else "product (scale)")
         if left[place]:
             ax.set_ylabel(RESIDUAL)
     if axes is None:
         handles, labels = chosen[0].get_legend_handles_labels()
+        if (table["kind"] == "closure").any():
+            number = str(table.loc[table["kind"] == "closure", "second"].iloc[0]).partition(" ")[0]
+            handles += [Patch(facecolor="none"), Patch(facecolor="none")]
+            labels += [f"{number}×: the step, all the way round", "arrow: beyond the axis"]
         figure.legend(
             handles, labels, loc="outside lower center", borderaxespad=0.2,
-            ncols=2 if columns > 1 else 1,
+            ncols=3 if columns > 2 else 1,
         )  # fmt: skip
     return figure
 
@@ -87,11 +91,14 @@ def _panel(ax: Axes, rows: pd.DataFrame, moves: pd.DataFrame, kind: str, *, crow
     place = np.where(still, 0.0 if kind == "rotation" else 1.0, value)
     order = np.argsort(place, kind="stable")
     place, still, pairs = place[order], still[order], pairs.iloc[order]
+    if kind == "rotation" and len(place):
+        again = around(place)
+        place, still, pairs = unrolled(place), still[again], pairs.iloc[again]
     ends = (-180.0, 180.0) if kind == "rotation" and len(place) else (0.5, 2.0)
     if len(place):
         ends = (float(place.min()), float(place.max()))
     closure = rows[rows["kind"] == "closure"]
-    aside = ends[1] + 0.16 * max(ends[1] - ends[0], 60.0)
+    aside = ends[1] + (0.26 if crowded else 0.16) * max(ends[1] - ends[0], 60.0)
     for column, (label, colour, marker, line) in _SERIES.items():
         y = pairs[column].to_numpy(dtype=float).copy()
         if column.startswith("direct"):
@@ -115,8 +122,8 @@ def _panel(ax: Axes, rows: pd.DataFrame, moves: pd.DataFrame, kind: str, *, crow
         ax.set_xlim(ends[0], aside + 0.5 * (aside - ends[1]))
         ax.axvline((ends[1] + aside) / 2, color=BLACK, linewidth=0.4, zorder=0)
         ax.annotate(
-            f"{turns}×", (aside, 1.0), xycoords=("data", "axes fraction"), ha="center",
-            va="bottom", fontsize=7,
+            f"{turns}×", (aside, 0), xycoords=("data", "axes fraction"), xytext=(0, -4.5),
+            textcoords="offset points", ha="center", va="top", fontsize=7,
         )  # fmt: skip
 
 

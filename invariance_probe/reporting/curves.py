@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import textwrap
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -15,11 +16,20 @@ from matplotlib.patches import Patch
 from ..probing import Result
 from ..probing.options import CEILING, FLOOR
 from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel_rows, scale_axis
-from ._select import Block, around, choose_blocks, choose_rungs, interval_percent, unrolled
+from ._select import (
+    Block,
+    around,
+    choose_blocks,
+    choose_rungs,
+    interval_percent,
+    undetermined,
+    unrolled,
+)
 from .style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
 
 _PANEL = 33.0  # millimetres, the narrowest of a figure of two columns
 _LETTER = 1.4  # millimetres of a letter at 7 points
+_ON_DEMAND = ("inverse_permuted", "inverse_orthogonal")
 _XLABELS = {
     "rotation": "angle (degrees)",
     "scaling": "scale factor",
@@ -43,7 +53,9 @@ def plot_residuals(
 
     `kind` is "rotation" (against degrees), "scaling" (against the factor, logarithmic) or another
     kind (by name); None draws every kind in the result, or in several results, in rows of its
-    own. Grey is the band between floor and ceiling, coloured bands are the bootstrap intervals of
+    own. `rungs` are by default all but the permutation and the orthogonal map, which the ladder
+    shows; `result.axes["rung"]` draws them too. Rungs that too few samples leave undetermined are
+    left out, and the legend names them. Grey is the band between floor and ceiling, coloured bands are the bootstrap intervals of
     the result. Runs over the full circle are closed at ±180°. With `axes`, one per panel, the
     legend is left to the caller (`ax.legend()`).
 
@@ -58,8 +70,9 @@ def plot_residuals(
         row_height = 42.0 if columns > 2 else 52.0
         row_height += max(depth(block, _PANEL / len(block.moves)) for block in blocks)
         row_height += 6.0 if len(choose_rungs(blocks[0].result, rungs)) > 6 else 0.0
-        entries = 2 + len(choose_rungs(blocks[0].result, rungs))
-        legend = 5.0 + 4.0 * -(-entries // (4 if columns > 1 else 2))
+        drawn, notes = _legend_of(blocks, rungs, wide=columns > 1)
+        entries = 2 + len(drawn)
+        legend = 5.0 + 4.0 * (-(-entries // (4 if columns > 1 else 2)) + len(notes))
         figure, chosen = panel_grid(sizes, row_height=row_height, extra=legend)
         left, low = leftmost(sizes), lowest(sizes)
     else:
@@ -70,7 +83,7 @@ def plot_residuals(
     top = 0.0
     for place, (block, layer) in enumerate(panels):
         ax = chosen[place]
-        shown = choose_rungs(block.result, rungs)
+        shown = _shown(block.result, rungs)
         top = max(top, _panel(ax, block, layer, shown))
         if block.numeric and block.kind == "rotation":
             angle_axis(ax, *ax.get_xlim(), labels=5 if crowded else 7)
@@ -84,12 +97,39 @@ def plot_residuals(
     if axes is None:
         first = blocks[0].result
         bands = any(block.numeric for block in blocks)
-        handles = legend_handles(choose_rungs(first, rungs), interval_percent(first), bands)
+        handles = legend_handles(drawn, interval_percent(first), bands)
         wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
         figure.legend(
-            handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=4 if wide else 2
-        )
+            handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=4 if wide else 2,
+            title="\n".join(notes) or None, title_fontsize=7,
+        )  # fmt: skip
     return figure
+
+
+def _shown(result: Result, rungs: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The rungs asked for; by default those that tell most, so that curves stay apart."""
+    chosen = choose_rungs(result, rungs)
+    return chosen if rungs is not None else tuple(r for r in chosen if r not in _ON_DEMAND)
+
+
+def _legend_of(
+    blocks: Sequence[Block], rungs: str | Iterable[str] | None, *, wide: bool
+) -> tuple[tuple[str, ...], list[str]]:
+    """The rungs that have a curve in some panel, and lines that say which lack one."""
+    shown = _shown(blocks[0].result, rungs)
+    lacking: dict[str, list[str]] = {}
+    panels = [(block.kind, name) for block in blocks for name in block.layers]
+    for block in blocks:
+        for rung, names in undetermined(block.result, block.layers, shown).items():
+            lacking.setdefault(rung, []).extend(names)
+    drawn = tuple(rung for rung in shown if len(lacking.get(rung, ())) < len(panels))
+    parts = [
+        rung_style(rung, shown).label
+        + (f" ({', '.join(dict.fromkeys(names))})" if len(names) < len(panels) else "")
+        for rung, names in lacking.items()
+    ]
+    text = f"not determined, too few samples: {'; '.join(parts)}" if parts else ""
+    return drawn, textwrap.wrap(text, 120 if wide else 58)
 
 
 def axis_label(block: Block) -> str:
@@ -171,6 +211,8 @@ def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], ki
         zorder=0,
     )
     for order, rung in enumerate(rungs):
+        if np.isnan(column(rung, "residual")).all():
+            continue
         style = rung_style(rung, tuple(rungs))
         ax.fill_between(
             x, column(rung, "low"), column(rung, "high"),
@@ -198,6 +240,8 @@ def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: 
     step = 0.7 / max(1, len(rungs))
     for order, rung in enumerate(rungs):
         style, rows = rung_style(rung, tuple(rungs)), by_rung[rung]
+        if rows["residual"].isna().all():
+            continue
         value, low, high = (rows[c].to_numpy(dtype=float) for c in ("residual", "low", "high"))
         # A percentile interval may leave the value out by a hair; a bar has no negative length.
         reach = np.clip([value - low, high - value], 0, None)

@@ -13,10 +13,13 @@ from matplotlib.figure import Figure
 from ..errors import ProbeError
 from ..probing import Result
 from ._select import choose_blocks, kinds_of, moves_of
+from .channels import has_channel_tables, plot_channel_shift, plot_moved
+from .composition import plot_composition
 from .curves import plot_residuals
 from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
+from .tuning import plot_tuning
 
 FORMATS = ("svg", "png", "pdf")
 
@@ -30,8 +33,9 @@ def save_figures(
 ) -> list[Path]:
     """Write every figure that applies to the result into a folder; returns the files.
 
-    Files are `ladder`, `recovered`, `residuals_KIND` and `landscape_angle`, `landscape_scale` with
-    a suffix per format. Every file appears whole or not at all, replaces one of its name, and is
+    Files are `ladder`, `recovered`, `residuals_KIND` and `landscape_angle`, `landscape_scale`, and
+    with channel tables `channel_shift`, `moved`, `tuning_KIND`, `composition`, with a suffix per
+    format. Every file appears whole or not at all, replaces one of its name, and is
     the same bytes for the same result and matplotlib. `progress` is called with every name.
 
     Raises ProbeError for an unknown format, and where the folder cannot be written.
@@ -63,6 +67,22 @@ def figures(result: Result) -> Iterator[tuple[str, Figure]]:
         own = moves[moves["kind"] == kind]
         if len(own) > 1 and choose_blocks(result, kind)[0].numeric:
             yield f"landscape_{by}", plot_landscape(result, by=by)
+    if has_channel_tables(result):
+        yield from _channel_figures(result)
+
+
+def _channel_figures(result: Result) -> Iterator[tuple[str, Figure]]:
+    moves = moves_of(result)
+    if not moves["identity"].all():
+        if any(name.startswith("correlation/") for name in result.extra):
+            yield "channel_shift", plot_channel_shift(result)
+        yield "moved", plot_moved(result)
+    for kind in ("rotation", "scaling"):
+        responds = result.tuning["rms"].gt(0).any() if len(result.tuning) else False
+        if responds and (moves["kind"] == kind).sum() > 1:
+            yield f"tuning_{kind}", plot_tuning(result, kind=kind)
+    if len(result.composition):
+        yield "composition", plot_composition(result)
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -86,8 +86,10 @@ def _panel(ax: Axes, rows: pd.DataFrame, rungs: Sequence[str]) -> float:
     for place, rung in enumerate(rungs):
         value, low, high = (float(rows.loc[rung, c]) for c in ("residual", "low", "high"))
         if not np.isfinite(value):
+            # The ceiling is there wherever the layer varies at all.
+            varies = bool(np.isfinite(ceiling))
             ax.annotate(
-                "no variance", (0.03, place), xycoords=("axes fraction", "data"), va="center"
+                "not determined" if varies else "no variance", (0.03, place), xycoords=("axes fraction", "data"), va="center"
             )
             continue
         style = rung_style(rung, tuple(rungs))

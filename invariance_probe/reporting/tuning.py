@@ -18,6 +18,7 @@ from ._select import choose_layers, closes
 from .style import BLUE, FAINT, NARROW, VERMILLION, WIDE, new_figure, styled
 
 _KINDS = ("rotation", "scaling")
+_BY = {"modulation": "mod.", "selectivity": "sel."}
 _TURN = np.radians([0, 90, 180, 270])
 
 
@@ -27,22 +28,27 @@ def plot_tuning(
     layer: str | Iterable[str] | None = None,
     channels: int | Iterable[int] = 4,
     kind: str | None = None,
+    by: str = "modulation",
     *,
     axes: Axes | Iterable[Axes] | None = None,
 ) -> Figure:
     """Draw the response of channels against the angle or scale by which the image was changed.
 
-    `channels` is a number, of those with the highest selectivity, or which channels. `kind` is
-    "rotation" or "scaling"; by default the first of the two in the result. A full turn is drawn
+    `channels` is a number, of those with the highest `by`, or which channels. `by`, which titles
+    give, is "modulation" = (max − min)/(max + min) or "selectivity" (for an angle, or for a scale;
+    channels that answer a filter's pattern and its half turn alike have none for an angle). `kind`
+    is "rotation" or "scaling"; by default the first of the two in the result. A full turn is drawn
     in polar coordinates (angles as on the screen, 0 to the right), an arc or scales on a straight
     axis. Responses are root mean squares as fractions of the channel's largest. The line from the
-    middle (dotted on a straight axis) is the preferred angle or scale; over a full turn its length
-    is the selectivity, which the title gives with the channel. A row of panels per layer.
+    middle points to the preferred angle, its length is the selectivity; on a straight axis a
+    dotted line marks the preferred scale, or an arc's peak. A row of panels per layer.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
     Raises ProbeError for an unknown layer, channel or kind, and for results without tuning curves.
     """
+    if by not in _BY:
+        raise ProbeError(f"by={by!r} is not known; use {' or '.join(map(repr, _BY))}")
     summary = tuning_summary(result)
     there = [name for name in _KINDS if name in set(summary["kind"])]
     chosen_kind = kind or there[0]
@@ -54,7 +60,7 @@ def plot_tuning(
     names = choose_layers(result, layer)
     panels: list[tuple[str, pd.Series, np.ndarray, np.ndarray]] = []
     for name in names:
-        for _, row in _rows(summary[summary["layer"] == name], name, channels).iterrows():
+        for _, row in _rows(summary[summary["layer"] == name], name, channels, by).iterrows():
             panels.append((name, row, *_curve(result, name, int(row["channel"]), chosen_kind)))
     if not panels:
         raise ProbeError(f"no channel of {', '.join(names)} responds; there is no curve to draw")
@@ -70,27 +76,28 @@ def plot_tuning(
     for number, (name, row, place, response) in enumerate(panels):
         ax = drawn[number]
         first = number == 0 or panels[number - 1][0] != name
-        strength = "modulation" if not polar and chosen_kind == "rotation" else "selectivity"
-        said = f"ch. {int(row['channel'])}, {strength[:3]}. {row[strength]:.2f}".replace("-", "−")
+        said = f"ch. {int(row['channel'])}, {_BY[by]} {row[by]:.2f}".replace("-", "−")
         ax.set_title(f"{name if first else ''}\n{said}")
         (_polar if polar else _straight)(ax, row, place, response, chosen_kind)
         if not polar:
-            if low[number]:
+            if low[number] and name == panels[-1][0]:
                 ax.set_xlabel("angle (degrees)" if chosen_kind == "rotation" else "scale factor")
             if left[number]:
                 ax.set_ylabel("response / largest")
     if axes is None:
-        _legend(figure, polar, chosen_kind, panel_rows(sizes)[0] > 1)
+        _legend(figure, polar, chosen_kind, panel_rows(sizes)[0] > 2)
     return figure
 
 
-def _rows(summary: pd.DataFrame, layer: str, channels: int | Iterable[int]) -> pd.DataFrame:
-    """The channels to draw, one row each: those asked for, or the most selective ones."""
+def _rows(
+    summary: pd.DataFrame, layer: str, channels: int | Iterable[int], by: str
+) -> pd.DataFrame:
+    """The channels to draw, one row each: those asked for, or the ones highest in `by`."""
     if isinstance(channels, int):
         if channels < 1:
             raise ProbeError(f"channels={channels} is no number of channels; give 1 or more")
-        known = summary[np.isfinite(summary["selectivity"].to_numpy(dtype=float))]
-        return known.sort_values("selectivity", ascending=False, kind="stable").head(channels)
+        known = summary[np.isfinite(summary[by].to_numpy(dtype=float))]
+        return known.sort_values(by, ascending=False, kind="stable").head(channels)
     by_channel = summary.set_index("channel", drop=False)
     asked = list(channels)
     for channel in asked:
@@ -101,9 +108,7 @@ def _rows(summary: pd.DataFrame, layer: str, channels: int | Iterable[int]) -> p
     return by_channel.loc[asked]
 
 
-def _curve(
-    result: Result, layer: str, channel: int, kind: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _curve(result: Result, layer: str, channel: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Parameters in rising order and the channel's response as a fraction of its largest."""
     table = result.tuning
     rows = table[(table["layer"] == layer) & (table["channel"] == channel)]
@@ -138,15 +143,17 @@ def _grid(sizes: list[int], polar: bool) -> tuple[Figure, list[Axes]]:
 def _polar(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray, _: str) -> None:
     angles = np.radians(np.append(place, place[0]))
     closed = np.append(response, response[0])
-    ax.plot(angles, closed, color=BLUE, marker="o", markersize=2.4, markeredgewidth=0)
+    ax.plot(
+        angles, closed, color=BLUE, marker="o", markersize=2.4, markeredgewidth=0, clip_on=False
+    )
     ax.fill(angles, closed, color=BLUE, alpha=0.12, linewidth=0)
     preferred, length = np.radians(float(row["preferred"])), float(row["selectivity"])
     if np.isfinite(length):
         ax.plot([preferred, preferred], [0, length], color=VERMILLION, linewidth=1.6)
-    ax.set_ylim(0, 1.02)
+    ax.set_ylim(0, 1)
     ax.set_xticks(_TURN, ["0°", "90°", "180°", "−90°"])
-    ax.set_yticks([0.5, 1.0], ["", ""])
-    ax.tick_params(axis="x", pad=-2)
+    ax.set_yticks([0.5], [""])
+    ax.tick_params(axis="x", pad=0)
     ax.grid(color=FAINT, linewidth=0.4)
     ax.spines["polar"].set_linewidth(0.4)
     ax.spines["polar"].set_color(FAINT)
@@ -171,7 +178,7 @@ def _straight(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray,
 
 def _legend(figure: Figure, polar: bool, kind: str, wide: bool) -> None:
     if polar:
-        text = "preferred angle, as long as the selectivity (rim: 1)"
+        text = "preferred angle; length: selectivity (rim: 1)"
     else:
         text = "preferred scale" if kind == "scaling" else "angle of the largest response"
     handles = [

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from invariance_probe.alignment import PositionMoments, spatial_bound
 from invariance_probe.errors import ProbeError
-from invariance_probe.geometry import image_frame, rotation, scaling, shear, translation, warp
+from invariance_probe.geometry import (
+    image_frame,
+    rotation,
+    sampling_operator,
+    scaling,
+    shear,
+    translation,
+    warp,
+)
 
 FRAME = image_frame(8, 8)
 
@@ -66,6 +74,18 @@ def test_the_ridge_costs_in_sample():
     in_sample = [found.in_sample for found in errors]
     assert in_sample == sorted(in_sample)
     assert in_sample[0] >= errors[0].bound
+
+
+def test_without_samples_to_decide_the_prior_stays():
+    moved, original = pair(number=3, channels=4)
+    moments = PositionMoments(torch.ones(8, 8))
+    moments.update(moved, original)
+    about = sampling_operator(rotation(-40), FRAME)
+    found = spatial_bound(moments, about=about, ridge=1e9)
+    assert found.operator.numpy() == pytest.approx(about.numpy(), abs=1e-6)
+    expected = warp(moved, rotation(-40), frame=FRAME, beyond="nearest", antialias=False)
+    error = (expected - original).square().sum().item()
+    assert found.in_sample == pytest.approx(error, rel=1e-6)
 
 
 def test_fewer_samples_than_positions_say_nothing():

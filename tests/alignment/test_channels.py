@@ -31,7 +31,9 @@ def test_a_planted_permutation_comes_back_through_noise():
     y = x[:, planted] + 0.2 * maps(32, 64, seed=2)
     found = fit_channel_maps(moments(x, y))
     assert found.permutation.tolist() == planted.tolist()
-    assert found.moved == pytest.approx((planted != torch.arange(64)).float().mean().item(), abs=0.02)
+    assert found.moved == pytest.approx(
+        (planted != torch.arange(64)).float().mean().item(), abs=0.02
+    )
     assert found.determined
 
 

@@ -13,9 +13,7 @@ from invariance_probe.networks import MnistCNN, list_layers
     ("canvas", "after_one", "after_two", "parameters"),
     [(28, 10, 2, 208_586), (30, 11, 2, 208_586), (60, 26, 10, 270_026), (112, 52, 23, 544_586)],
 )
-def test_sizes_and_parameters(
-    canvas: int, after_one: int, after_two: int, parameters: int
-) -> None:
+def test_sizes_and_parameters(canvas: int, after_one: int, after_two: int, parameters: int) -> None:
     network = MnistCNN(canvas)
     assert sum(p.numel() for p in network.parameters()) == parameters
     layers = list_layers(network, torch.zeros(1, 1, canvas, canvas))

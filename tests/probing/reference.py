@@ -179,7 +179,7 @@ class Reference:
         )
         left, _, right = np.linalg.svd(y @ x.T)
         turn = left @ right
-        damping = np.sqrt(1e-3 * (x**2).sum() / channels)
+        damping = np.sqrt((x**2).mean(axis=1).sum())  # the energy of one sample
         # Ridge about the orthogonal map: more rows for the least squares.
         rows = np.hstack([x, damping * np.eye(channels)])
         goals = np.hstack([y, damping * turn])
