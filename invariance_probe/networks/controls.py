@@ -180,7 +180,7 @@ def orbit_bank(
 
 
 def oriented_bank(
-    orientations: int = 16, sigma: float = 1.5, elongation: float = 2.0, *, inputs: int = 1
+    orientations: int = 16, sigma: float = 1.0, elongation: float = 2.0, *, inputs: int = 1
 ) -> OrientedBank:
     """Edge detectors in many orientations over 360°: first derivatives of an elongated Gaussian.
 

@@ -1,5 +1,7 @@
 """Reporting: figures and tables of a result. Figures are returned, never shown."""
 
+from .channels import plot_channel_shift, plot_moved
+from .composition import plot_composition
 from .curves import plot_residuals
 from .files import save_figures
 from .gallery import plot_gallery
@@ -7,15 +9,23 @@ from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
 from .tables import ladder_table, to_latex, to_markdown
+from .theorem import plot_theorem, theorem_table
+from .tuning import plot_tuning
 
 __all__ = [
     "ladder_table",
+    "plot_channel_shift",
+    "plot_composition",
     "plot_gallery",
     "plot_ladder",
     "plot_landscape",
+    "plot_moved",
     "plot_recovered",
     "plot_residuals",
+    "plot_theorem",
+    "plot_tuning",
     "save_figures",
+    "theorem_table",
     "to_latex",
     "to_markdown",
 ]

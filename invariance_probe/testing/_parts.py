@@ -143,7 +143,7 @@ def _of_network(
     options: Mapping[str, Any],
 ) -> tuple[str, str]:
     """What the network's own part comes from, and what would help."""
-    from ..networks.symmetry import symmetrised
+    from ..networks import symmetrised
 
     aligned = f"align the input instead (leaves {last['input_aligned']:.3g})"
     if move.kind == "translation":
@@ -171,8 +171,7 @@ def _of_network(
         )
     return (
         "what the filters prefer" + (f" ({left})" if left else ""),
-        "the filters to ones without a preferred orientation (networks.symmetry.symmetrised), or "
-        + aligned,
+        "the filters to ones without a preferred orientation (networks.symmetrised), or " + aligned,
     )
 
 

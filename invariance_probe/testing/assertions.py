@@ -35,7 +35,7 @@ def assert_alignable(
     that cannot be measured.
 
     >>> from invariance_probe import rotation
-    >>> from invariance_probe.networks.controls import pointwise
+    >>> from invariance_probe.networks import pointwise
     >>> import numpy
     >>> images = numpy.random.default_rng(0).random((4, 1, 12, 12))
     >>> assert_alignable(pointwise(), "conv2", rotation(90), images)

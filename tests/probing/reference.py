@@ -197,13 +197,15 @@ class Reference:
         return {name: np.array(values) for name, values in found.items()}
 
     def bound_errors(self, move: Transform) -> np.ndarray:
-        """Held-out errors of the best operator on positions, by damped least squares."""
+        """Held-out errors of the best operator on positions, by least squares about T_h⁻¹."""
         a, b = self._positions(self.fit, move)
         if a.shape[1] <= a.shape[0]:  # no more samples than positions: undetermined
             return np.full(len(self.evaluation), np.nan)
-        damping = np.sqrt(1e-6 * (a**2).sum() / a.shape[0])
+        damping = np.sqrt((a**2).mean(axis=1).sum())  # the energy of one sample
+        single = torch.eye(len(a), dtype=torch.float64).reshape(len(a), 1, *self.frame.size)
+        inverse = self.on_map(single, move.inverse())[:, 0].numpy()[:, self.cells].T
         rows = np.hstack([a, damping * np.eye(len(a))])
-        goals = np.hstack([b, np.zeros((len(b), len(a)))])
+        goals = np.hstack([b, damping * inverse])
         operator = np.linalg.lstsq(rows.T, goals.T, rcond=None)[0].T
         found = []
         for number in self.evaluation:

@@ -1,0 +1,275 @@
+"""The theorem in one figure: what h⁻¹ on the maps undoes, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..errors import ProbeError
+from ..probing import Result
+from ..probing.options import CEILING, FLOOR
+from ._panels import angle_axis, scale_axis
+from ._select import as_results, choose_layers, interval_percent
+from .style import (
+    BLACK,
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RESIDUAL,
+    VERMILLION,
+    WIDE,
+    new_figure,
+    styled,
+)
+
+KINDS = ("translation", "rotation", "scaling")
+_TITLES = {
+    "translation": "translation: aligns",
+    "rotation": "rotation: only symmetric filters",
+    "scaling": "scaling: never",
+}
+_XLABELS = {
+    "translation": "shift (pixels)",
+    "rotation": "angle (degrees)",
+    "scaling": "scale factor",
+}
+_LOOKS = ((VERMILLION, "s"), (BLUE, "^"), (GREEN, "o"), (PURPLE, "D"), (ORANGE, "v"), (GREY, "P"))
+_RUNGS = ("inverse", "inverse_orthogonal", FLOOR, CEILING)
+
+
+def theorem_table(
+    networks: Mapping[str, Result | Sequence[Result]],
+    gaussian: Result | None = None,
+    layers: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """The numbers of `plot_theorem`: one row per network, transformation and rung.
+
+    Columns `network`, `layer`, `transform`, `kind`, `parameter` (degrees, factor, or the signed
+    length of a shift in pixels), `rung` (inverse, inverse_orthogonal where measured, floor,
+    ceiling), `residual`, `low`, `high`, `images`, and `expected`: 2 − 2 cos θ for rotations of
+    `gaussian`, 0 at the identity, else NaN. Networks take the first layer of their result unless
+    `layers` names another one.
+
+    Raises ProbeError for an unknown layer and where no network is given.
+    """
+    if not networks:
+        raise ProbeError("no network to compare; give results by name, such as {'CNN': result}")
+    given: list[tuple[str, Result]] = []
+    for name, result in networks.items():
+        given += [(name, one) for one in as_results(result)]
+    if gaussian is not None:
+        given.append(("Gaussian derivatives", gaussian))
+    tables = []
+    for name, result in given:
+        layer = choose_layers(result, (layers or {}).get(name))[0]
+        rows = result.residuals
+        rows = rows[(rows["layer"] == layer) & rows["rung"].isin(_RUNGS)].copy()
+        shift = (rows["kind"] == "translation").to_numpy()
+        place = rows["parameter"].to_numpy(dtype=float).copy()
+        place[shift] = [_length(text) for text in rows["transform"][shift]]
+        rows["parameter"] = place
+        expected = np.where(rows["identity"].astype(bool), 0.0, np.nan)
+        if result is gaussian:
+            turned = (rows["kind"] == "rotation").to_numpy()
+            expected[turned] = 2 - 2 * np.cos(np.radians(place[turned]))
+        expected[~(rows["rung"] == "inverse").to_numpy()] = np.nan
+        rows.insert(0, "network", name)
+        rows["expected"] = expected
+        tables.append(rows.drop(columns="identity"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _length(text: str) -> float:
+    """Signed length of a shift given as "translation:dx,dy": along x, or else along y.
+
+    >>> _length("translation:-3,4"), _length("translation:2,0")
+    (-5.0, 2.0)
+    """
+    dx, dy = (float(part) for part in text.partition(":")[2].split(","))
+    return float(np.hypot(dx, dy)) * (1.0 if (dx or dy) >= 0 else -1.0)
+
+
+@styled
+def plot_theorem(
+    networks: Mapping[str, Result | Sequence[Result]],
+    gaussian: Result | None = None,
+    layers: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw the residual after h⁻¹ for translations, rotations and scalings of several networks.
+
+    `networks` are results by name, with all three kinds of transformations or several results of
+    one kind each. Every network has its floor (dotted) and ceiling (thin, dashed). Below stand the
+    measured points of Gaussian first derivatives on the analytic curve 2 − 2 cos θ, and what is
+    left of them after an orthogonal channel map; beside them the numbers at exactly 90°, where
+    nothing is interpolated. Layers as in `theorem_table`, which gives the numbers.
+
+    Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
+
+    Source: Finnveden, Jansson and Lindeberg, arXiv 2004.11678.
+
+    Raises ProbeError as `theorem_table`, and where there is no such transformation.
+    """
+    table = theorem_table(networks, gaussian, layers)
+    names = list(networks)
+    if not table["kind"].isin(KINDS).any():
+        raise ProbeError("no translation, rotation or scaling in these results; probe some")
+    figure = new_figure(WIDE, 122.0)
+    grid = figure.add_gridspec(2, 6, height_ratios=(1.0, 0.92))
+    top = [figure.add_subplot(grid[0, 2 * place : 2 * place + 2]) for place in range(3)]
+    high = float(np.nan_to_num(table[["residual", "high"]].to_numpy(dtype=float)).max())
+    for place, (ax, kind) in enumerate(zip(top, KINDS, strict=True)):
+        _curves(ax, table, names, kind)
+        ax.set_title(_TITLES[kind])
+        ax.set_xlabel(_XLABELS[kind])
+        ax.set_ylim(0, max(2.1, 1.04 * min(high, 4.0)))
+        ax.tick_params(labelleft=place == 0)
+        if place == 0:
+            ax.set_ylabel(RESIDUAL)
+    own = table[table["network"] == "Gaussian derivatives"] if gaussian is not None else None
+    if own is not None:
+        _analytic(figure.add_subplot(grid[1, :3]), own)
+    _numbers(figure.add_subplot(grid[1, 3:] if own is not None else grid[1, :]), table)
+    figure.legend(
+        handles=_handles(names, table, interval_percent(as_results(networks[names[0]])[0])),
+        loc="outside lower center", borderaxespad=0.2, ncols=min(4, len(names) + 1),
+    )  # fmt: skip
+    return figure
+
+
+def _curves(ax: Axes, table: pd.DataFrame, names: Sequence[str], kind: str) -> None:
+    rows = table[(table["kind"] == kind) & table["network"].isin(names)]
+    if rows.empty:
+        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center")
+        return
+    for number, name in enumerate(names):
+        colour, marker = _LOOKS[number % len(_LOOKS)]
+        by_rung = {
+            str(rung): part.sort_values("parameter", kind="stable")
+            for rung, part in rows[rows["network"] == name].groupby("rung", sort=False)
+        }
+        if not by_rung:
+            continue
+        for rung, line, width in ((CEILING, (0, (5, 2)), 0.6), (FLOOR, ":", 1.0)):
+            part = by_rung[rung]
+            ax.plot(
+                part["parameter"], part["residual"], color=colour, linestyle=line,
+                linewidth=width, zorder=2,
+            )  # fmt: skip
+        part = by_rung["inverse"]
+        x, low, top = (part[c].to_numpy(dtype=float) for c in ("parameter", "low", "high"))
+        ax.fill_between(x, low, top, color=colour, alpha=0.2, linewidth=0, zorder=1)
+        ax.plot(
+            x, part["residual"], color=colour, marker=marker, markersize=2.8, markeredgewidth=0,
+            zorder=4 - number / 100, clip_on=False,
+        )  # fmt: skip
+    low_end, high_end = float(rows["parameter"].min()), float(rows["parameter"].max())
+    if kind == "scaling":
+        scale_axis(ax, low_end, high_end)
+        if high_end > low_end:
+            ax.set_xlim(low_end / 1.03, high_end * 1.03)
+    elif kind == "rotation":
+        angle_axis(ax, low_end, high_end, labels=5)
+        if high_end > low_end:
+            ax.set_xlim(low_end, high_end)
+
+
+def _analytic(ax: Axes, rows: pd.DataFrame) -> None:
+    rows = rows[rows["kind"] == "rotation"]
+    inverse = rows[rows["rung"] == "inverse"].sort_values("parameter", kind="stable")
+    x = inverse["parameter"].to_numpy(dtype=float)
+    ends = (min(0.0, float(x.min())), max(180.0, float(x.max())))
+    angle = np.linspace(*ends, 361)
+    ax.plot(angle, 2 - 2 * np.cos(np.radians(angle)), color=FAINT, linewidth=2.4, zorder=1)
+    ax.plot(
+        x, inverse["residual"], color=BLACK, linestyle="none", marker="o", markersize=3.4,
+        markeredgewidth=0, zorder=3, clip_on=False,
+    )  # fmt: skip
+    mapped = rows[rows["rung"] == "inverse_orthogonal"].sort_values("parameter", kind="stable")
+    if np.isfinite(mapped["residual"].to_numpy(dtype=float)).any():
+        ax.plot(
+            mapped["parameter"], mapped["residual"], color=ORANGE, linestyle="none", marker="P",
+            markersize=4.0, markeredgewidth=0, zorder=3, clip_on=False,
+        )  # fmt: skip
+    off = (inverse["residual"] - inverse["expected"]).abs()
+    ax.set_title(f"Gaussian derivatives Lx, Ly: within {_short(float(off.max()))}")
+    ax.set_xlabel("angle (degrees)")
+    ax.set_ylabel(RESIDUAL)
+    angle_axis(ax, *ends, labels=7)
+    ax.set_xlim(*ends)
+    ax.set_ylim(0, 4.1)
+    ax.set_yticks([0, 1, 2, 3, 4])
+
+
+def _numbers(ax: Axes, table: pd.DataFrame) -> None:
+    """The numbers at 90°, as text in columns."""
+    turned = (table["kind"] == "rotation") & np.isclose(table["parameter"].astype(float), 90.0)
+    rows = table[turned].pivot_table(
+        index="network", columns="rung", values="residual", sort=False, dropna=False
+    )
+    ax.set_axis_off()
+    ax.set_title("at exactly 90° (nothing interpolated)")
+    if rows.empty:
+        ax.text(0.02, 0.85, "not measured", transform=ax.transAxes)
+        return
+    heads = {0.62: "h⁻¹", 0.82: "floor", 1.0: "ceiling"}
+    entries: list[dict[float, str]] = [heads]
+    for network, row in rows.iterrows():
+        numbers = (row["inverse"], row[FLOOR], row[CEILING])
+        shown = dict(zip(heads, map(_short, numbers), strict=True))
+        entries.append({0.0: str(network), **shown})
+        if network == "Gaussian derivatives":
+            entries.append({0.0: "  analytic, 2 − 2 cos 90°", 0.62: "2"})
+            if np.isfinite(row.get("inverse_orthogonal", np.nan)):
+                mapped = _short(float(row["inverse_orthogonal"]))
+                entries.append({0.0: "  with orthogonal map", 0.62: mapped})
+    step = min(0.13, 0.95 / len(entries))
+    for number, entry in enumerate(entries):
+        for place, text in entry.items():
+            ax.text(
+                place, 0.97 - step * number, text, transform=ax.transAxes, va="top",
+                ha="left" if place == 0 else "right", fontsize=7,
+            )  # fmt: skip
+    ax.plot([0, 1], [0.97 - 0.62 * step] * 2, color=BLACK, linewidth=0.5, transform=ax.transAxes)
+
+
+def _short(value: float) -> str:
+    """A residual as text: two decimals, smaller ones as a power of ten.
+
+    >>> [_short(v) for v in (1.7391, 0.004, 3.2e-13, 0.0)]
+    ['1.74', '4×10⁻³', '3×10⁻¹³', '0']
+    """
+    if not np.isfinite(value):
+        return "–"
+    if value == 0 or value >= 0.01:
+        return f"{value:.2f}" if value else "0"
+    digits, _, power = f"{value:.0e}".partition("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits}×10{raised}".replace("-", "−")
+
+
+def _handles(names: Sequence[str], table: pd.DataFrame, level: str) -> list[Any]:
+    def line(label: str, **look: Any) -> Line2D:
+        return Line2D([], [], label=label, markeredgewidth=0, **look)
+
+    handles = []
+    for number, name in enumerate(names):
+        colour, marker = _LOOKS[number % len(_LOOKS)]
+        handles.append(line(f"{name} ({level})", color=colour, marker=marker, markersize=2.8))
+    handles.append(line("floor: input aligned", color=GREY, linestyle=":"))
+    handles.append(line("ceiling: other image", color=GREY, linestyle=(0, (5, 2)), linewidth=0.6))
+    if (table["network"] == "Gaussian derivatives").any():
+        handles.append(line("2 − 2 cos θ", color=FAINT, linewidth=2.4))
+        handles.append(line("measured", color=BLACK, linestyle="none", marker="o", markersize=3.4))
+        handles.append(
+            line("with orthogonal map", color=ORANGE, linestyle="none", marker="P", markersize=4)
+        )
+    return handles
