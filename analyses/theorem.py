@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clone, uninstalled
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from invariance_probe.data import ImageSet
 
 TRANSLATIONS = " ".join(f"translation:{shift},0" for shift in (-4, -3, -2, -1, 0, 1, 2, 3, 4))
@@ -86,10 +88,11 @@ def analyse(asked: argparse.Namespace, command: str) -> None:
     from invariance_probe.probing.config import load_images
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_theorem, theorem_table
-    from invariance_probe.reporting.files import write_figure
+    from invariance_probe.reporting.files import check_formats, write_figure
 
     moves = parse_transforms(asked.transforms)  # the cheapest checks come first
     turned = [move for move in moves if move.kind == "rotation"] or list(moves)
+    check_formats(asked.formats)
     check_free(asked.out, overwrite=asked.overwrite, parts=PARTS)
     options = Options(seed=asked.seed, erode=asked.erode, channels=False)
     config = ProbeConfig(
@@ -151,11 +154,8 @@ def analyse(asked: argparse.Namespace, command: str) -> None:
         print(f"note: {warning}")
 
 
-def report(table: object) -> str:
+def report(table: pd.DataFrame) -> str:
     """Residuals after h⁻¹ per network: the largest of each kind, and the one at 90°."""
-    import pandas as pd
-
-    assert isinstance(table, pd.DataFrame)
     rows = table[table["rung"] == "inverse"]
     wide = rows.pivot_table(
         index="network", columns="kind", values="residual", aggfunc="max", sort=False

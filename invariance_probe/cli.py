@@ -26,6 +26,7 @@ app = typer.Typer(
 
 DEMO_LAYERS = ("conv1", "relu1", "conv2", "relu2")
 DEMO_PROBES = {"rotations": "rotation:-180:180:15", "scalings": "scaling:0.5:2:9"}
+DEMO_ORACLE = "rotation:90 scaling:2"
 
 
 def _version(asked: bool) -> None:
@@ -52,10 +53,12 @@ def demo(
 ) -> None:
     """Probe the embedded network on the embedded digits."""
     from ._console import tables
-    from .probing import Options, ProbeConfig, run_config
+    from .probing import Options, ProbeConfig, oracle, run_config
+    from .probing.config import load_images, load_network
     from .probing.storage import check_free, whole_folder
 
-    check_free(out, overwrite=overwrite, parts=tuple(DEMO_PROBES))
+    parts = (*DEMO_PROBES, "oracle")
+    check_free(out, overwrite=overwrite, parts=parts)
     results = {}
     for name, transforms in DEMO_PROBES.items():
         config = ProbeConfig(
@@ -63,12 +66,20 @@ def demo(
         )
         with talk.progress(f"probing {name}") as report:
             results[name] = run_config(config, report)
-    with whole_folder(out, overwrite=overwrite, parts=tuple(DEMO_PROBES)) as folder:
+    built = load_network(config)
+    with talk.progress("oracle") as report:
+        aligned = oracle(
+            built, DEMO_LAYERS, DEMO_ORACLE, load_images(config, built), progress=report,
+            options=config.options,
+        )  # fmt: skip
+    with whole_folder(out, overwrite=overwrite, parts=parts) as folder:
+        aligned.save(folder / "oracle")
         for name, result in results.items():
             writing.write_result(result, folder / name, figures=True)
     ending.written.append(out)
     tables.show_results(list(results.values()), talk.out())
-    talk.say(f"tables and figures: {', '.join(str(out / name) for name in results)}", "bold")
+    tables.show_oracle(aligned, talk.out())
+    talk.say(f"tables and figures: {', '.join(str(out / name) for name in parts)}", "bold")
 
 
 @app.command(cls=reading.Greedy)

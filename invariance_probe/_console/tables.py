@@ -25,7 +25,7 @@ from ..probing.options import CHANNEL_RUNGS
 
 if TYPE_CHECKING:
     from ..networks import LayerFrame
-    from ..probing import Result
+    from ..probing import OracleResult, Result
     from .talk import Report
 
 RECOVERED = (
@@ -64,6 +64,35 @@ def show_results(results: Sequence[Result], console: Console) -> None:
         console.print(Text(WON))
     for warning in _gathered(warnings):
         console.print(Text(f"warning: {warning}", "yellow"))
+
+
+def show_oracle(result: OracleResult, console: Console) -> None:
+    """Print what aligning one layer's maps is worth to the classifier, per transform."""
+    heads = {
+        "nothing": "nothing\ndone",
+        "input_aligned": "input\naligned",
+        "inverse": "maps\naligned",
+        "inverse_permuted": "... and\npermuted",
+        "inverse_linear": "... and\nmapped linearly",
+    }
+    console.print()
+    for transform in result.axes["transform"]:
+        title = (
+            f"Accuracy under {transform}, an oracle aligning one layer "
+            f"({100 * result.untransformed_accuracy:.1f} % untransformed)"
+        )
+        table = Table(
+            Column("layer", no_wrap=True, vertical="bottom"),
+            *(Column(head, justify="right", vertical="bottom") for head in heads.values()),
+            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+        )  # fmt: skip
+        for layer, row in result.table(transform).iterrows():
+            table.add_row(
+                Text(str(layer)),
+                *("–" if np.isnan(row[n]) else f"{100 * row[n]:.1f} %" for n in heads),
+            )
+        console.print(table)
+        console.print()
 
 
 def _gathered(warnings: Iterable[str]) -> list[str]:

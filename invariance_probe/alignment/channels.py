@@ -190,7 +190,6 @@ def _statistics(moments: ChannelMoments) -> tuple[Array, Array]:
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
-    """Σ over images and cells of a bᵀ, (C, C): per image in the maps' precision, then float64."""
-    if not len(a):
-        return torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64, device=a.device)
-    return torch.bmm(a, b.transpose(1, 2)).sum(0, dtype=torch.float64)
+    """Σ over images and cells of a bᵀ, (C, C); in float64, so that batches leave no trace."""
+    rows_a, rows_b = (m.transpose(0, 1).flatten(1).double() for m in (a, b))
+    return rows_a @ rows_b.T

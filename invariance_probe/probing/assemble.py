@@ -91,14 +91,18 @@ def assemble(
         if state.channel_state is not None:
             for name, values in state.channel_state.arrays().items():
                 extra[f"{name}/{state.name}"] = values
+    layers = [_layer(state, part[2]) for state, part in zip(states, finished, strict=True)]
+    dead = [
+        f"channels of {row['layer']}: {row['dead_channels']} of {row['channels']} never vary"
+        for row in layers
+        if row["dead_channels"]
+    ]
     return Result(
         residuals=pd.DataFrame(rows),
         summary=pd.DataFrame(summary),
         alignments=pd.DataFrame([_alignment(*key) for key in keys]),
         landscape=pd.concat([_landscape(*key) for key in keys], ignore_index=True),
-        layers=pd.DataFrame(
-            [_layer(state, part[2]) for state, part in zip(states, finished, strict=True)]
-        ),
+        layers=pd.DataFrame(layers),
         errors=errors,
         variance=variance,
         axes={
@@ -107,7 +111,7 @@ def assemble(
             "rung": rungs,
             "image": tuple(names),
         },
-        provenance=provenance,
+        provenance={**provenance, "warnings": [*provenance["warnings"], *dead]},
         channels=_stack(
             [
                 s.channel_state.table(s.name, about, e)

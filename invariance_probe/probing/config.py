@@ -111,12 +111,7 @@ class ProbeConfig:
 def run_config(config: ProbeConfig, progress: Progress | None = None) -> Result:
     """Build what the configuration names and probe it; the result carries the configuration."""
     parse_transforms(config.transforms)  # the cheapest check comes first
-    network = build_network(
-        config.network,
-        checkpoint=config.checkpoint,
-        seed=config.options.seed,
-        **dict(config.arguments),
-    )
+    network = load_network(config)
     return probe(
         network,
         config.layers,
@@ -128,6 +123,16 @@ def run_config(config: ProbeConfig, progress: Progress | None = None) -> Result:
         device=config.device,
         progress=progress,
         config=config.to_dict(),
+    )
+
+
+def load_network(config: ProbeConfig) -> Network:
+    """The network a configuration names, with its weights."""
+    return build_network(
+        config.network,
+        checkpoint=config.checkpoint,
+        seed=config.options.seed,
+        **dict(config.arguments),
     )
 
 

@@ -50,6 +50,8 @@ def probe(
     warping; by default they are the network's own. `changes` set single fields of `options`,
     for example ``seed=1``. `progress` is called as (done, total, text).
 
+    The network is moved to `device` and stays there; modes and gradients are left as they were.
+
     Convention: transformations act on image coordinates (origin at the centre, pixels, y down,
     degrees counter-clockwise); maps are warped in the frame measured on the network.
 

@@ -109,7 +109,9 @@ def choose_rungs(result: Result, rungs: str | Iterable[str] | None = None) -> tu
     return tuple(_known("rung", name, there) for name in asked) or tuple(there)
 
 
-def undetermined(result: Result, layers: Iterable[str], rungs: Iterable[str]) -> dict[str, list[str]]:
+def undetermined(
+    result: Result, layers: Iterable[str], rungs: Iterable[str]
+) -> dict[str, list[str]]:
     """Layers, by rung, in which a rung has no number anywhere although the layer varies."""
     rows = result.residuals
     found = rows.assign(there=np.isfinite(rows["residual"].to_numpy(dtype=float)))

@@ -108,7 +108,9 @@ def plot_channel_shift(
             _undetermined(ax, row)
         ax.set_title(_title(name, row, wide=columns < 4))
         if low[place]:
-            ax.set_xlabel("aligned channel, reordered" if columns < 4 else "aligned channel", labelpad=1)
+            ax.set_xlabel(
+                "aligned channel, reordered" if columns < 4 else "aligned channel", labelpad=1
+            )
         if left[place]:
             ax.set_ylabel("original channel", labelpad=1)
     if mesh is not None:

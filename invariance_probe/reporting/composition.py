@@ -73,13 +73,14 @@ def plot_composition(
             ax.set_ylabel(RESIDUAL)
     if axes is None:
         handles, labels = chosen[0].get_legend_handles_labels()
-        if (table["kind"] == "closure").any():
+        closes = bool((table["kind"] == "closure").any())
+        if closes:
             number = str(table.loc[table["kind"] == "closure", "second"].iloc[0]).partition(" ")[0]
             handles += [Patch(facecolor="none"), Patch(facecolor="none")]
             labels += [f"{number}×: the step, all the way round", "arrow: beyond the axis"]
         figure.legend(
             handles, labels, loc="outside lower center", borderaxespad=0.2,
-            ncols=3 if columns > 2 else 1,
+            ncols=(3 if closes else 4) if columns > 2 else 1,
         )  # fmt: skip
     return figure
 

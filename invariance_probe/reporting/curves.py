@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
-import textwrap
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -55,9 +55,9 @@ def plot_residuals(
     kind (by name); None draws every kind in the result, or in several results, in rows of its
     own. `rungs` are by default all but the permutation and the orthogonal map, which the ladder
     shows; `result.axes["rung"]` draws them too. Rungs that too few samples leave undetermined are
-    left out, and the legend names them. Grey is the band between floor and ceiling, coloured bands are the bootstrap intervals of
-    the result. Runs over the full circle are closed at ±180°. With `axes`, one per panel, the
-    legend is left to the caller (`ax.legend()`).
+    left out, and the legend names them. Grey is the band between floor and ceiling, coloured bands
+    are the bootstrap intervals of the result. Runs over the full circle are closed at ±180°. With
+    `axes`, one per panel, the legend is left to the caller (`ax.legend()`).
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 

@@ -40,19 +40,30 @@ def save_figures(
 
     Raises ProbeError for an unknown format, and where the folder cannot be written.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise ProbeError(f"unknown figure format {name!r}; use {', '.join(FORMATS)}")
+    check_formats(formats)
     place = Path(folder)
     paths = []
     for name, figure in figures(result):
         if progress is not None:
             progress(name)
         for suffix in formats:
-            buffer = BytesIO()
-            figure.savefig(buffer, format=suffix)
-            paths.append(_write(place / f"{name}.{suffix}", buffer.getvalue()))
+            paths.append(write_figure(figure, place / f"{name}.{suffix}"))
     return paths
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse formats that figures are not written in, before any work."""
+    for name in formats:
+        if name not in FORMATS:
+            raise ProbeError(f"unknown figure format {name!r}; use {', '.join(FORMATS)}")
+
+
+def write_figure(figure: Figure, path: Path) -> Path:
+    """Write one figure in the format of the path's suffix; whole or not at all."""
+    check_formats([path.suffix.removeprefix(".")])
+    buffer = BytesIO()
+    figure.savefig(buffer, format=path.suffix.removeprefix("."))
+    return _write(path, buffer.getvalue())
 
 
 def figures(result: Result) -> Iterator[tuple[str, Figure]]:
@@ -78,8 +89,9 @@ def _channel_figures(result: Result) -> Iterator[tuple[str, Figure]]:
             yield "channel_shift", plot_channel_shift(result)
         yield "moved", plot_moved(result)
     for kind in ("rotation", "scaling"):
-        responds = result.tuning["rms"].gt(0).any() if len(result.tuning) else False
-        if responds and (moves["kind"] == kind).sum() > 1:
+        several = int((moves["kind"] == kind).sum()) > 1
+        responds = len(result.tuning) and result.tuning["rms"].gt(0).any()
+        if several and responds and choose_blocks(result, kind)[0].numeric:
             yield f"tuning_{kind}", plot_tuning(result, kind=kind)
     if len(result.composition):
         yield "composition", plot_composition(result)

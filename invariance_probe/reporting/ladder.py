@@ -89,7 +89,10 @@ def _panel(ax: Axes, rows: pd.DataFrame, rungs: Sequence[str]) -> float:
             # The ceiling is there wherever the layer varies at all.
             varies = bool(np.isfinite(ceiling))
             ax.annotate(
-                "not determined" if varies else "no variance", (0.03, place), xycoords=("axes fraction", "data"), va="center"
+                "not determined" if varies else "no variance",
+                (0.03, place),
+                xycoords=("axes fraction", "data"),
+                va="center",
             )
             continue
         style = rung_style(rung, tuple(rungs))

@@ -10,12 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from ..errors import ProbeError
 from ..probing import Result
 from ..probing.options import CEILING, FLOOR
 from ._panels import angle_axis, scale_axis
-from ._select import as_results, choose_layers, interval_percent
+from ._select import around, as_results, choose_layers, interval_percent, unrolled
 from .style import (
     BLACK,
     BLUE,
@@ -35,7 +36,7 @@ KINDS = ("translation", "rotation", "scaling")
 _TITLES = {
     "translation": "translation: aligns",
     "rotation": "rotation: only symmetric filters",
-    "scaling": "scaling: never",
+    "scaling": "scaling: never (but 1x1 filters)",
 }
 _XLABELS = {
     "translation": "shift (pixels)",
@@ -109,8 +110,8 @@ def plot_theorem(
     `networks` are results by name, with all three kinds of transformations or several results of
     one kind each. Every network has its floor (dotted) and ceiling (thin, dashed). Below stand the
     measured points of Gaussian first derivatives on the analytic curve 2 − 2 cos θ, and what is
-    left of them after an orthogonal channel map; beside them the numbers at exactly 90°, where
-    nothing is interpolated. Layers as in `theorem_table`, which gives the numbers.
+    left of them after an orthogonal channel map; beside them the numbers at 90°, where
+    images turn pixel by pixel. Layers as in `theorem_table`, which gives the numbers.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -125,12 +126,13 @@ def plot_theorem(
     figure = new_figure(WIDE, 122.0)
     grid = figure.add_gridspec(2, 6, height_ratios=(1.0, 0.92))
     top = [figure.add_subplot(grid[0, 2 * place : 2 * place + 2]) for place in range(3)]
-    high = float(np.nan_to_num(table[["residual", "high"]].to_numpy(dtype=float)).max())
+    above = table.loc[table["network"].isin(names), ["residual", "high"]].to_numpy(dtype=float)
+    high = float(np.nan_to_num(above).max())
     for place, (ax, kind) in enumerate(zip(top, KINDS, strict=True)):
         _curves(ax, table, names, kind)
         ax.set_title(_TITLES[kind])
         ax.set_xlabel(_XLABELS[kind])
-        ax.set_ylim(0, max(2.1, 1.04 * min(high, 4.0)))
+        ax.set_ylim(0, 1.04 * min(max(high, 2.0), 4.0))
         ax.tick_params(labelleft=place == 0)
         if place == 0:
             ax.set_ylabel(RESIDUAL)
@@ -159,19 +161,17 @@ def _curves(ax: Axes, table: pd.DataFrame, names: Sequence[str], kind: str) -> N
         if not by_rung:
             continue
         for rung, line, width in ((CEILING, (0, (5, 2)), 0.6), (FLOOR, ":", 1.0)):
-            part = by_rung[rung]
-            ax.plot(
-                part["parameter"], part["residual"], color=colour, linestyle=line,
-                linewidth=width, zorder=2,
-            )  # fmt: skip
-        part = by_rung["inverse"]
-        x, low, top = (part[c].to_numpy(dtype=float) for c in ("parameter", "low", "high"))
+            x, y, _, _ = _closed(by_rung[rung], kind)
+            ax.plot(x, y, color=colour, linestyle=line, linewidth=width, zorder=2)
+        x, y, low, top = _closed(by_rung["inverse"], kind)
         ax.fill_between(x, low, top, color=colour, alpha=0.2, linewidth=0, zorder=1)
+        # Later ones are smaller and on top, so that equal values all show.
         ax.plot(
-            x, part["residual"], color=colour, marker=marker, markersize=2.8, markeredgewidth=0,
-            zorder=4 - number / 100, clip_on=False,
+            x, y, color=colour, marker=marker, markersize=max(4.4 - number, 1.6),
+            markeredgewidth=0, zorder=4 + number / 100, clip_on=False,
         )  # fmt: skip
-    low_end, high_end = float(rows["parameter"].min()), float(rows["parameter"].max())
+    ends = [line.get_xdata() for line in ax.get_lines()]
+    low_end, high_end = (float(end(np.concatenate(ends))) for end in (np.min, np.max))
     if kind == "scaling":
         scale_axis(ax, low_end, high_end)
         if high_end > low_end:
@@ -182,22 +182,32 @@ def _curves(ax: Axes, table: pd.DataFrame, names: Sequence[str], kind: str) -> N
             ax.set_xlim(low_end, high_end)
 
 
+def _closed(rows: pd.DataFrame, kind: str) -> list[np.ndarray]:
+    """Parameter, residual, low and high; rotations all the way round end where they began."""
+    columns = ("parameter", "residual", "low", "high")
+    x, *others = (rows[column].to_numpy(dtype=float) for column in columns)
+    if kind != "rotation":
+        return [x, *others]
+    return [unrolled(x), *(values[around(x)] for values in others)]
+
+
 def _analytic(ax: Axes, rows: pd.DataFrame) -> None:
     rows = rows[rows["kind"] == "rotation"]
     inverse = rows[rows["rung"] == "inverse"].sort_values("parameter", kind="stable")
-    x = inverse["parameter"].to_numpy(dtype=float)
+    x, y, _, _ = _closed(inverse, "rotation")
     ends = (min(0.0, float(x.min())), max(180.0, float(x.max())))
     angle = np.linspace(*ends, 361)
     ax.plot(angle, 2 - 2 * np.cos(np.radians(angle)), color=FAINT, linewidth=2.4, zorder=1)
     ax.plot(
-        x, inverse["residual"], color=BLACK, linestyle="none", marker="o", markersize=3.4,
+        x, y, color=BLACK, linestyle="none", marker="o", markersize=3.4,
         markeredgewidth=0, zorder=3, clip_on=False,
     )  # fmt: skip
     mapped = rows[rows["rung"] == "inverse_orthogonal"].sort_values("parameter", kind="stable")
     if np.isfinite(mapped["residual"].to_numpy(dtype=float)).any():
+        x, y, _, _ = _closed(mapped, "rotation")
         ax.plot(
-            mapped["parameter"], mapped["residual"], color=ORANGE, linestyle="none", marker="P",
-            markersize=4.0, markeredgewidth=0, zorder=3, clip_on=False,
+            x, y, color=ORANGE, linestyle="none", marker="P", markersize=4.0, markeredgewidth=0,
+            zorder=3, clip_on=False,
         )  # fmt: skip
     off = (inverse["residual"] - inverse["expected"]).abs()
     ax.set_title(f"Gaussian derivatives Lx, Ly: within {_short(float(off.max()))}")
@@ -216,7 +226,7 @@ def _numbers(ax: Axes, table: pd.DataFrame) -> None:
         index="network", columns="rung", values="residual", sort=False, dropna=False
     )
     ax.set_axis_off()
-    ax.set_title("at exactly 90° (nothing interpolated)")
+    ax.set_title("at 90°, where images turn exactly")
     if rows.empty:
         ax.text(0.02, 0.85, "not measured", transform=ax.transAxes)
         return
@@ -260,10 +270,11 @@ def _handles(names: Sequence[str], table: pd.DataFrame, level: str) -> list[Any]
     def line(label: str, **look: Any) -> Line2D:
         return Line2D([], [], label=label, markeredgewidth=0, **look)
 
-    handles = []
+    handles: list[Any] = []
     for number, name in enumerate(names):
         colour, marker = _LOOKS[number % len(_LOOKS)]
-        handles.append(line(f"{name} ({level})", color=colour, marker=marker, markersize=2.8))
+        handles.append(line(name, color=colour, marker=marker, markersize=2.8))
+    handles.append(Patch(facecolor=GREY, alpha=0.25, label=f"{level} interval"))
     handles.append(line("floor: input aligned", color=GREY, linestyle=":"))
     handles.append(line("ceiling: other image", color=GREY, linestyle=(0, (5, 2)), linewidth=0.6))
     if (table["network"] == "Gaussian derivatives").any():

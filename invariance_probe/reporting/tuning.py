@@ -170,6 +170,8 @@ def _straight(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray,
         ax.set_xlim(low / 1.03, high * 1.03)
     elif kind == "rotation":
         angle_axis(ax, low, high, labels=5)
+        if high > low:
+            ax.set_xlim(low, high)
     else:
         ax.set_xticks([low], [factor_text(low)])
     ax.set_ylim(0, 1.05)

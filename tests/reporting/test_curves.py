@@ -147,7 +147,7 @@ def test_channel_rungs_have_curves_of_their_own(
 ) -> None:
     more = ("best_per_image", "spatial_bound", "inverse_permuted", "inverse_linear")
     made = make_result(layers=["conv1", "conv2", "conv3"], rungs=(*more, *RUNGS))
-    figure = plot_residuals(made)
+    figure = plot_residuals(made, rungs=made.axes["rung"])
     assert {rung_style(rung).label for rung in more} <= {
         str(line.get_label()) for line in figure.axes[0].lines
     }
