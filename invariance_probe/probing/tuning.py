@@ -15,7 +15,8 @@ def tuning_summary(result: Result) -> pd.DataFrame:
     Responses are root mean squares over the compared cells and evaluation images. Over a full
     turn, `preferred` is the angle of the responses' vector sum in degrees and `selectivity` its
     length over their sum: 0 for a channel that does not care, 1 for one that answers one angle
-    only. Over scales, `preferred` is the response-weighted mean of log2 scale, as a factor. In
+    only; `preferred_axis` and `axial_selectivity` are the same for doubled angles, for channels
+    that answer a direction and its opposite alike (NaN for scales). Over scales, `preferred` is the response-weighted mean of log2 scale, as a factor. In
     both cases `modulation` is (max − min)/(max + min) of the curve, and `peak` its maximum's place.
 
     Convention: angles are those by which the image was turned, counter-clockwise on the screen.
@@ -30,12 +31,15 @@ def tuning_summary(result: Result) -> pd.DataFrame:
         )
     rows = []
     for kind in kinds:
-        # The identity belongs to both curves.
-        chosen = table[(table["kind"] == kind) | table["identity"]]
+        # The identity belongs to both curves, once, at 0° or at scale 1.
+        own = (table["kind"] == kind) | table["identity"]
+        rest = 0.0 if kind == "rotation" else 1.0
+        chosen = table[own].assign(
+            parameter=lambda part, rest=rest: part["parameter"].where(~part["identity"], rest)
+        )
+        chosen = chosen.drop_duplicates(["layer", "channel", "parameter"])
         for (layer, channel), curve in chosen.groupby(["layer", "channel"], sort=False):
             place, response = curve["parameter"].to_numpy(float), curve["rms"].to_numpy(float)
-            if kind == "scaling":
-                place = np.where(place > 0, place, 1.0)
             rows.append(
                 {"layer": layer, "channel": channel, "kind": kind, **_one(kind, place, response)}
             )
@@ -45,11 +49,15 @@ def tuning_summary(result: Result) -> pd.DataFrame:
 def _one(kind: str, place: np.ndarray, response: np.ndarray) -> dict[str, float]:
     total, top, bottom = response.sum(), response.max(), response.min()
     if total <= 0:
-        return dict.fromkeys(("preferred", "selectivity", "modulation", "peak"), float("nan"))
+        names = ("preferred", "selectivity", "preferred_axis", "axial_selectivity")
+        return dict.fromkeys((*names, "modulation", "peak"), float("nan"))
+    axis = axial = float("nan")
     if kind == "rotation":
         vector = (response * np.exp(1j * np.radians(place))).sum()
         preferred = float(np.degrees(np.angle(vector)))
         selectivity = float(abs(vector) / total)
+        doubled = (response * np.exp(2j * np.radians(place))).sum()
+        axis, axial = float(np.degrees(np.angle(doubled)) / 2), float(abs(doubled) / total)
     else:
         logs = np.log2(place)
         mean = float((response * logs).sum() / total)
@@ -60,6 +68,8 @@ def _one(kind: str, place: np.ndarray, response: np.ndarray) -> dict[str, float]
     return {
         "preferred": preferred,
         "selectivity": selectivity,
+        "preferred_axis": axis,
+        "axial_selectivity": axial,
         "modulation": float((top - bottom) / (top + bottom)),
         "peak": float(place[response.argmax()]),
     }

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from ..errors import ProbeError
 from ..probing import Result
@@ -19,6 +21,10 @@ from .style import BLUE, FAINT, NARROW, VERMILLION, WIDE, new_figure, styled
 
 _KINDS = ("rotation", "scaling")
 _BY = {"modulation": "mod.", "selectivity": "sel."}
+_MEANING = {
+    "modulation": "mod.: (max − min)/(max + min)",
+    "selectivity": "sel.: 0 for a flat curve, 1 for a single peak",
+}
 _TURN = np.radians([0, 90, 180, 270])
 
 
@@ -85,7 +91,7 @@ def plot_tuning(
             if left[number]:
                 ax.set_ylabel("response / largest")
     if axes is None:
-        _legend(figure, polar, chosen_kind, panel_rows(sizes)[0] > 2)
+        _legend(figure, polar, chosen_kind, by, panel_rows(sizes)[0] > 2)
     return figure
 
 
@@ -125,7 +131,10 @@ def _curve(result: Result, layer: str, channel: int, kind: str) -> tuple[np.ndar
 
 def _grid(sizes: list[int], polar: bool) -> tuple[Figure, list[Axes]]:
     columns, rows = panel_rows(sizes)
-    figure = new_figure(NARROW if columns < 3 else WIDE, rows * (50.0 if polar else 42.0) + 8.0)
+    figure = new_figure(
+        NARROW if columns < 3 else WIDE,
+        rows * (50.0 if polar else 42.0) + (8.0 if columns > 2 else 16.0),
+    )
     grid = figure.add_gridspec(rows, columns)
     axes: list[Axes] = []
     row = 0
@@ -178,15 +187,16 @@ def _straight(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray,
     ax.set_yticks([0, 0.5, 1])
 
 
-def _legend(figure: Figure, polar: bool, kind: str, wide: bool) -> None:
+def _legend(figure: Figure, polar: bool, kind: str, by: str, wide: bool) -> None:
     if polar:
         text = "preferred angle; length: selectivity (rim: 1)"
     else:
         text = "preferred scale" if kind == "scaling" else "angle of the largest response"
-    handles = [
+    handles: list[Artist] = [
         Line2D([], [], color=BLUE, marker="o", markersize=2.6, label="response / largest"),
         Line2D([], [], color=VERMILLION, linestyle="-" if polar else ":", label=text),
+        Patch(facecolor="none", label=_MEANING[by]),
     ]
     figure.legend(
-        handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=2 if wide else 1
+        handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=3 if wide else 1
     )

@@ -146,3 +146,15 @@ def test_tuning_finds_the_preferred_orientation():
     assert table.loc[0, "peak"] in (-180.0, 0.0)
     assert table.loc[1, "modulation"] < 0.1
     assert table["selectivity"].max() < 0.05
+    assert table.loc[0, "axial_selectivity"] > 0.2
+    assert table.loc[0, "preferred_axis"] == pytest.approx(0, abs=2)
+
+
+def test_the_identity_counts_once_in_a_tuning_curve():
+    kernels, _ = orbit(2)
+    moves = (*rotations(-180, 180, step=90), *scalings(0.8, 1.25, number=3))
+    both = probe(nn.Sequential(convolution(kernels)), "0", moves, noise(8, 28, 28), **QUICK)
+    one = tuning_summary(both).query("kind == 'rotation'")
+    assert len(one) == 8
+    # White noise looks alike from all sides: no channel prefers any, at 1° least of all.
+    assert one["selectivity"].max() < 0.02
