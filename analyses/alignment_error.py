@@ -2,7 +2,8 @@
 
 Probes each group of transformations on one checkpoint, and writes a folder per group with the
 residuals (CSV), their provenance (JSON) and the figures: residual against angle and scale between
-floor and ceiling, what is recovered, the alignment landscape, the ladder.
+floor and ceiling, what is recovered, the alignment landscape, the ladder. The folder `overview`
+holds one figure of all groups, and the command.
 
 example:
   python analyses/alignment_error.py --checkpoint mine.safetensors --network mnist_cnn \\
@@ -12,6 +13,7 @@ example:
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -20,6 +22,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clone, uninstalled
 
 DEFAULTS = ("rotation:-180:180:15", "scaling:0.5:2:9")
+OVERVIEW = "overview"
+SHOWN = (
+    "unaligned", "inverse", "best", "spatial_bound", "inverse_linear",
+    "input_aligned", "other_image",
+)  # fmt: skip
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
     from invariance_probe.errors import ProbeError
 
     try:
-        analyse(asked)
+        analyse(asked, words or sys.argv[1:])
     except ProbeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -60,20 +67,22 @@ def main(words: Sequence[str] | None = None) -> int:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
     command = shlex.join(["python", "analyses/alignment_error.py", *(words or sys.argv[1:])])
-    print(f"\n{command}\nwrote {asked.out}/: " + ", ".join(folders(asked.transforms)))
+    print(f"\n{command}\nwrote {asked.out}/: " + ", ".join([*folders(asked.transforms), OVERVIEW]))
     return 0
 
 
-def analyse(asked: argparse.Namespace) -> None:
+def analyse(asked: argparse.Namespace, command: Sequence[str]) -> None:
     """Probe every group and write all of them, or nothing."""
     from invariance_probe.probing import Options, ProbeConfig, run_config
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
-    from invariance_probe.reporting import save_figures, to_markdown
+    from invariance_probe.reporting import plot_residuals, save_figures, to_markdown
 
-    parts = tuple(folders(asked.transforms))
+    groups = folders(asked.transforms)
+    parts = (*groups, OVERVIEW)
     check_free(asked.out, overwrite=asked.overwrite, parts=parts)
+    results = []
     with whole_folder(asked.out, overwrite=asked.overwrite, parts=parts) as folder:
-        for name, transforms in zip(parts, asked.transforms, strict=True):
+        for name, transforms in zip(groups, asked.transforms, strict=True):
             config = ProbeConfig(
                 network=asked.network,
                 checkpoint=asked.checkpoint,
@@ -88,9 +97,21 @@ def analyse(asked: argparse.Namespace) -> None:
             result = run_config(config)
             result.save(folder / name)
             save_figures(result, folder / name / FIGURES, asked.formats)
+            results.append(result)
             print(to_markdown(result))
             for warning in result.warnings:
                 print(f"note: {warning}")
+        figures = folder / OVERVIEW / FIGURES
+        figures.mkdir(parents=True)
+        figure = plot_residuals(results, rungs=SHOWN)
+        for kind in asked.formats:
+            figure.savefig(figures / f"residuals.{kind}")
+        about = {
+            "command": shlex.join(["python", "analyses/alignment_error.py", *command]),
+            "runs": {n: r.provenance for n, r in zip(groups, results, strict=True)},
+        }
+        text = json.dumps(about, indent=2, sort_keys=True)
+        (folder / OVERVIEW / "provenance.json").write_text(text + "\n", encoding="utf-8")
 
 
 def folders(groups: Sequence[str]) -> list[str]:

@@ -16,8 +16,9 @@ def tuning_summary(result: Result) -> pd.DataFrame:
     turn, `preferred` is the angle of the responses' vector sum in degrees and `selectivity` its
     length over their sum: 0 for a channel that does not care, 1 for one that answers one angle
     only; `preferred_axis` and `axial_selectivity` are the same for doubled angles, for channels
-    that answer a direction and its opposite alike (NaN for scales). Over scales, `preferred` is the response-weighted mean of log2 scale, as a factor. In
-    both cases `modulation` is (max − min)/(max + min) of the curve, and `peak` its maximum's place.
+    that answer a direction and its opposite alike (NaN for scales). Over scales, `preferred` is
+    the response-weighted mean of log2 scale, as a factor. In both cases `modulation` is
+    (max − min)/(max + min) of the curve, and `peak` its maximum's place.
 
     Convention: angles are those by which the image was turned, counter-clockwise on the screen.
 
