@@ -8,6 +8,7 @@ from .gallery import plot_gallery
 from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
+from .spread import plot_spread
 from .tables import ladder_table, to_latex, to_markdown
 from .theorem import plot_theorem, theorem_table
 from .tuning import plot_tuning
@@ -22,6 +23,7 @@ __all__ = [
     "plot_moved",
     "plot_recovered",
     "plot_residuals",
+    "plot_spread",
     "plot_theorem",
     "plot_tuning",
     "save_figures",

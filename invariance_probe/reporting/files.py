@@ -19,6 +19,7 @@ from .curves import plot_residuals
 from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
+from .spread import plot_spread
 from .tuning import plot_tuning
 
 FORMATS = ("svg", "png", "pdf")
@@ -33,10 +34,11 @@ def save_figures(
 ) -> list[Path]:
     """Write every figure that applies to the result into a folder; returns the files.
 
-    Files are `ladder`, `recovered`, `residuals_KIND` and `landscape_angle`, `landscape_scale`, and
-    with channel tables `channel_shift`, `moved`, `tuning_KIND`, `composition`, with a suffix per
-    format. Every file appears whole or not at all, replaces one of its name, and is
-    the same bytes for the same result and matplotlib. `progress` is called with every name.
+    Files are `ladder`, `recovered`, `spread`, `residuals_KIND`, `landscape_angle` and
+    `landscape_scale`, and with channel tables `channel_shift`, `moved`, `tuning_KIND` and
+    `composition`, with a suffix per format. Every file appears whole or not at all, replaces one
+    of its name, and is the same bytes for the same result and matplotlib. `progress` is called
+    with every name.
 
     Raises ProbeError for an unknown format, and where the folder cannot be written.
     """
@@ -72,6 +74,7 @@ def figures(result: Result) -> Iterator[tuple[str, Figure]]:
     if not moves["identity"].all():
         yield "ladder", plot_ladder(result)
         yield "recovered", plot_recovered(result)
+        yield "spread", plot_spread(result)
     for kind in kinds_of(result):
         yield f"residuals_{kind}", plot_residuals(result, kind)
     for by, kind in (("angle", "rotation"), ("scale", "scaling")):
