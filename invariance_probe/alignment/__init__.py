@@ -3,6 +3,7 @@
 from .bound import PositionMoments, SpatialBound, spatial_bound
 from .channels import ChannelMaps, ChannelMoments, fit_channel_maps
 from .families import Family, family_for
+from .growing import GrowingRows
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
 from .residuals import Variance, bootstrap, ratio, squared_errors
@@ -16,6 +17,7 @@ __all__ = [
     "ChannelMoments",
     "ErrorSurface",
     "Family",
+    "GrowingRows",
     "PositionMoments",
     "SpatialBound",
     "SpatialMoments",

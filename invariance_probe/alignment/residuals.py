@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ProbeError
+from .growing import GrowingRows
 
 Array = NDArray[np.float64]
 
@@ -38,8 +39,7 @@ class Variance:
 
     def __init__(self, pivot: Tensor, weights: Tensor | None = None) -> None:
         self.pivot, self.weights = pivot, weights
-        self._sums: list[Tensor] = []
-        self._squares: list[Tensor] = []
+        self._sums, self._squares = GrowingRows(), GrowingRows()
         self._channel_squares = torch.zeros(len(pivot), dtype=torch.float64, device=pivot.device)
         self._cells = 0
         self._rounding = 0.0
@@ -62,7 +62,7 @@ class Variance:
 
         What rounding alone may leave of constant maps counts as 0.
         """
-        sums, squares = torch.cat(self._sums), torch.cat(self._squares)
+        sums, squares = self._sums.all(), self._squares.all()
         number = len(sums) * self._cells
         shift = sums.sum(0) / number
         per_image = squares - 2 * sums @ shift + self._cells * shift.square().sum()

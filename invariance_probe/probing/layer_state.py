@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..alignment import Alignment, SpatialMoments, Variance, best_alignment, squared_errors
+from ..alignment import (
+    Alignment,
+    GrowingRows,
+    SpatialMoments,
+    Variance,
+    best_alignment,
+    squared_errors,
+)
 from ..errors import ProbeError
 from ..geometry import Frame, Transform, valid_cells, warp
 from .bound_state import BoundState
@@ -58,7 +65,7 @@ class LayerState:
         self.alignments: list[Alignment] = []
         self._variance: Variance | None = None
         self._scale: Variance | None = None
-        self._parts: list[Tensor] = []
+        self._errors = GrowingRows()  # (images, transforms, rungs)
         self._first: Tensor | None = None
         self._previous: Tensor | None = None
 
@@ -134,8 +141,7 @@ class LayerState:
             if state is not None:
                 state.start_batch(original)
         rungs, transforms = len(self.rungs), len(self.transforms)
-        sums = torch.zeros(transforms, rungs, len(original), dtype=torch.float64)
-        self._parts.append(sums)
+        self._errors.append(torch.zeros(len(original), transforms, rungs, dtype=torch.float64))
         # Another image: the one before, in the run's order, whatever the batches; the first
         # image's partner is the last one, which is known only at the end.
         before = original[:-1]
@@ -144,7 +150,8 @@ class LayerState:
         own = original[len(original) - len(before) :]
         if len(own):
             errors = squared_errors(before, own, self._mask, self.weights).cpu()
-            sums[:, self.rungs.index("other_image"), len(original) - len(own) :] = errors
+            place = self.rungs.index("other_image")
+            self._errors.last(len(own))[:, :, place] = errors[:, None]
         self._previous = original[-1:].clone()
 
     def evaluate(self, which: int, moved: Tensor, realigned: Tensor, original: Tensor) -> None:
@@ -169,7 +176,7 @@ class LayerState:
             errors |= self.channel_state.evaluate(which, inverse, realigned, original)
             errors["spatial_bound"] = self.bound_state.evaluate(which, moved, original)
         for rung, sums in errors.items():
-            self._parts[-1][which, self.rungs.index(rung)] = sums.cpu()
+            self._errors.last(len(original))[:, which, self.rungs.index(rung)] = sums.cpu()
 
     def _each_at_its_best(self, which: int, moved: Tensor, original: Tensor) -> Tensor:
         """Every image's map under its own best alignment: the most an aligner could do."""
@@ -197,7 +204,7 @@ class LayerState:
 
     def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Errors (transforms, rungs, images), variance (images), channel variances (C)."""
-        errors = torch.cat(self._parts, dim=-1)
+        errors = self._errors.all().permute(1, 2, 0).contiguous()
         if self._variance is None or self._first is None or self._previous is None:
             raise ProbeError("no evaluation images were seen; give more images")
         wrapped = squared_errors(self._previous, self._first, self._mask, self.weights)
