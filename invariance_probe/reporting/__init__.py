@@ -3,11 +3,12 @@
 from .channels import plot_channel_shift, plot_moved
 from .composition import plot_composition
 from .curves import plot_residuals
-from .files import save_figures
+from .files import save_figures, write_figure
 from .gallery import plot_gallery
 from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
+from .oracle import oracle_markdown, plot_oracle
 from .spread import plot_spread
 from .tables import ladder_table, to_latex, to_markdown
 from .theorem import plot_theorem, theorem_table
@@ -15,12 +16,14 @@ from .tuning import plot_tuning
 
 __all__ = [
     "ladder_table",
+    "oracle_markdown",
     "plot_channel_shift",
     "plot_composition",
     "plot_gallery",
     "plot_ladder",
     "plot_landscape",
     "plot_moved",
+    "plot_oracle",
     "plot_recovered",
     "plot_residuals",
     "plot_spread",
@@ -30,4 +33,5 @@ __all__ = [
     "theorem_table",
     "to_latex",
     "to_markdown",
+    "write_figure",
 ]
