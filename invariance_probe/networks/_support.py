@@ -22,8 +22,8 @@ _NORMALISATIONS = {
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm",
 }  # fmt: skip
 _REDUCTIONS = {
-    "mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "vector_norm", "median",
-    "logsumexp", "prod", "nanmean", "std_mean", "var_mean", "aminmax",
+    "mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "median",
+    "linalg_vector_norm", "logsumexp", "prod", "nanmean", "std_mean", "var_mean", "aminmax",
 }  # fmt: skip
 _POOLS = {
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "lp_pool2d",
@@ -56,8 +56,15 @@ class SupportMode(TorchFunctionMode):
             return _linear(args, kwargs)
         if name in _NORMALISATIONS:
             return first.clone()
-        if name == "scaled_dot_product_attention":
-            return (args[2] if len(args) > 2 else kwargs["value"]).clone()
+        if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
+            given = {**dict(zip(("query", "key", "value"), args, strict=False)), **kwargs}
+            # From every place to as many places; other attention runs and marks everything.
+            if given["query"].shape[:-1] == given["value"].shape[:-1]:
+                values = given["value"].clone()
+                if name == "scaled_dot_product_attention":
+                    return values
+                seen = torch.isnan(values.sum(-1, keepdim=True))
+                return seen_by_all(given["query"].shape, seen).to(values.dtype), None
         result = func(*args, **kwargs)
         if name in ("softmax", "dropout") and (name == "softmax" or hasattr(first, _MARK)):
             setattr(result, _MARK, True)
@@ -140,8 +147,8 @@ def _over_space(values: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 def _cleared(result: Any) -> Any:
     if isinstance(result, Tensor):
         return torch.nan_to_num(result, nan=1.0) if result.is_floating_point() else result
-    if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return type(result)(tuple(_cleared(item) for item in result))
     if isinstance(result, tuple):
-        return tuple(_cleared(item) for item in result)
+        items = tuple(_cleared(item) for item in result)
+        # max and min give a named tuple of PyTorch's own, whose constructor takes a sequence.
+        return items if type(result) is tuple else type(result)(items)
     return result

@@ -21,6 +21,7 @@ from .classifiers import MnistCNN
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _MNIST = ((0.1307,), (0.3081,))
+_CONTROLS = ("gaussian_derivatives", "orbit_bank", "oriented_bank", "pointwise")
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ def build_network(
 
     `spec` is "mnist_cnn" (the embedded network, by default with its trained weights), a
     torchvision classifier ("resnet18" or "torchvision:resnet18"), or "package.module:factory",
-    a callable that returns a module or a Network; the current folder is importable. `kwargs` go
-    to the factory, or to the constructor. Without `checkpoint` torchvision networks have random
+    a callable that returns a module or a Network; the current folder is importable.
+    "controls:NAME" is a control network (gaussian_derivatives, orbit_bank, oriented_bank,
+    pointwise), "symmetrised:SPEC" the fourfold twin of any of these networks. `kwargs` go to the
+    factory, or to the constructor. Without `checkpoint` torchvision networks have random
     weights, drawn from `seed` and called so in the description.
 
     Raises ProbeError for unknown names (with near matches), factories that cannot be imported
@@ -60,6 +63,12 @@ def build_network(
     >>> build_network("resnet18", seed=1).description
     'torchvision resnet18, random weights (seed 1)'
     """
+    if spec.startswith("symmetrised:"):
+        from .symmetry import symmetrised
+
+        own = build_network(spec.partition(":")[2], checkpoint, seed=seed, **kwargs)
+        # What the checkpoint is stays in the description; its hash is not that of the twin.
+        return replace(symmetrised(own), name=spec)
     kind, _, factory = spec.rpartition(":")
     # A private stream of random numbers: building a network does not disturb the caller's.
     with torch.random.fork_rng(devices=[]):
@@ -69,6 +78,8 @@ def build_network(
             checkpoint = checkpoint or _embedded("mnist_cnn")
         elif kind in ("", "torchvision"):
             network = _torchvision(factory, seed, kwargs)
+        elif kind == "controls":
+            network = _control(factory, seed, kwargs)
         else:
             network = _from_factory(kind, factory, seed, kwargs)
     if checkpoint is not None:
@@ -78,10 +89,11 @@ def build_network(
 
 
 def network_names() -> list[str]:
-    """Every name build_network knows besides factories, the embedded one first."""
+    """Every name build_network knows besides factories and twins, the embedded one first."""
     from torchvision import models
 
-    return ["mnist_cnn", *models.list_models(module=models)]
+    controls = (f"controls:{name}" for name in _CONTROLS)
+    return ["mnist_cnn", *controls, *models.list_models(module=models)]
 
 
 def _with_weights(network: Network, path: Path) -> Network:
@@ -150,13 +162,27 @@ def _torchvision(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
     return Network(module, name, text, _channels(module), canvas, mean, std)
 
 
+def _control(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
+    from . import controls
+
+    if name not in _CONTROLS:
+        raise _unknown(f"controls:{name}")
+    drawn = name in ("orbit_bank", "pointwise")
+    given = {"seed": seed, **kwargs} if drawn else kwargs
+    module = _called(f"controls:{name}", getattr(controls, name), given)
+    text = f"control {name}, " + (f"random weights (seed {seed})" if drawn else "closed form")
+    channels = _channels(module)
+    canvas = (28, 28) if channels == 1 else (224, 224)
+    return Network(module, f"controls:{name}", text, channels, canvas, (0.0,), (1.0,))
+
+
 def _unknown(name: str) -> ProbeError:
     names = network_names()
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(close)}?" if close else "."
     return ProbeError(
         f"no network named {name!r}{hint} Give mnist_cnn, a torchvision classifier such as "
-        "resnet18, or package.module:factory"
+        "resnet18, controls:pointwise, symmetrised:NAME, or package.module:factory"
     )
 
 

@@ -11,7 +11,8 @@ from torch import nn
 from ..errors import ProbeError
 from ..geometry import Frame
 from ._capture import run
-from ._edges import Line, Strip, added_cells, like, measure_lines, thin_strip
+from ._edges import Line, Strip, added_cells, like, thin_strip
+from ._fields import measure_lines
 from ._gradients import gradient_lines, implied_jump
 from .activations import as_map
 
@@ -42,10 +43,11 @@ def measure_frames(
     """The frame of each layer's map for images (N, channels, *canvas), by running the network.
 
     A cell's place is the middle of its receptive field. Fields are found by marking pixels with
-    NaN and looking which cells see them, on a strip long enough for fields to end inside it, so
-    weights and activations do not matter and results are exact. Global operations (squeeze and
-    excitation, group norm, attention) are passed over. Where cells still see everything, centroids
-    of gradients take over (`method` "gradient").
+    NaN and looking which cells see them, on a strip long enough for fields to end inside it, and
+    count only if a longer canvas repeats them; weights and activations do not matter. Global
+    operations (squeeze and excitation, group norm, attention among all cells) are passed over.
+    Where cells still see everything, as in attention to fewer keys, centroids of gradients take
+    over (`method` "gradient").
 
     Convention: as Frame: image coordinates from the image centre, unit one input pixel, x right,
     y down; jump and start are (x, y); canvas and size are (rows, columns).
@@ -72,7 +74,7 @@ def measure_frames(
         strip = thin_strip(network, sizes, axis, canvas, channels)
         cells = {layer: sizes[layer][side] for layer in layers}
         added[axis] = added_cells(strip, cells, canvas[side])
-        lines[axis] = measure_lines(strip, cells, canvas[side], added[axis])
+        lines[axis] = measure_lines(strip, cells, canvas, added[axis])
     frames = {}
     for layer in layers:
         method = "support"

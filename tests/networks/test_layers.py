@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from invariance_probe.errors import ProbeError
-from invariance_probe.networks import MnistCNN, list_layers, select_layers
+from invariance_probe.networks import MnistCNN, default_layers, list_layers, select_layers
 
 DIGIT = torch.zeros(1, 1, 28, 28)
 
@@ -99,3 +99,22 @@ def test_single_cells_and_layers_that_do_not_run() -> None:
 def test_no_pattern() -> None:
     with pytest.raises(ProbeError, match="give at least one name or pattern"):
         select_layers(MnistCNN(), [], DIGIT)
+
+
+# --- a choice for want of one -----------------------------------------------------------------
+
+
+def test_default_layers(resnet: nn.Module) -> None:
+    chosen = default_layers(list_layers(resnet, torch.zeros(1, 3, 64, 64)))
+    assert chosen == ["conv1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+    few = default_layers(list_layers(resnet, torch.zeros(1, 3, 64, 64)), most=4)
+    assert (len(few), few[0], few[-1]) == (4, "conv1", "layer4")
+    digits = default_layers(list_layers(MnistCNN(), DIGIT))
+    assert digits == ["conv1", "pool1", "relu1", "conv2", "pool2", "relu2"]
+
+
+def test_default_layers_look_inside_containers() -> None:
+    network = torchvision.models.squeezenet1_1(weights=None)
+    chosen = default_layers(list_layers(network, torch.zeros(1, 3, 64, 64)))
+    assert len(chosen) == 8 and all(name.count(".") == 1 for name in chosen)
+    assert default_layers([]) == []
