@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clone, uninstalled
+_HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
+
+from _common import folders, parser, run  # noqa: E402  (beside this script)
 
 DEFAULTS = ("rotation:-180:180:15", "scaling:0.5:2:9")
 OVERVIEW = "overview"
@@ -29,49 +31,19 @@ SHOWN = (
 )  # fmt: skip
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
-    summary, _, example = (__doc__ or "").partition("\nexample:")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog="example:" + example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--network", default="mnist_cnn", help="mnist_cnn, a torchvision name, or module:factory")
-    add("--checkpoint", help="weights, .safetensors or .pt; default: the embedded ones")
-    add("--layers", nargs="+", default=["conv1", "pool1", "conv2", "pool2"], help="names, patterns")
-    add("--transforms", nargs="+", default=list(DEFAULTS), help="one group, and folder, each")
-    add("--data", default="digits", help="digits, a folder of images, or a torchvision data set")
-    add("--data-root", help="where torchvision finds the data set")
-    add("--number", type=int, default=100, help="images, half of them to fit (default 100)")
-    add("--seed", type=int, default=0, help="of the split and the bootstrap")
-    add("--device", default="cpu", help="cpu, cuda")
-    add("--formats", nargs="+", default=["svg", "png"], help="of the figures: svg png pdf")
-    add("--out", type=Path, default=Path("figures/alignment_error"), help="folder to write")
-    add("--overwrite", action="store_true", help="replace an earlier result in that folder")
-    return parser.parse_args(words)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the analysis; 0 when it is written, 2 for input it cannot use."""
-    asked = arguments(words)
-    from invariance_probe.errors import ProbeError
-
-    try:
-        analyse(asked, words or sys.argv[1:])
-    except ProbeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    command = shlex.join(["python", "analyses/alignment_error.py", *(words or sys.argv[1:])])
-    print(f"\n{command}\nwrote {asked.out}/: " + ", ".join([*folders(asked.transforms), OVERVIEW]))
-    return 0
+    made = parser("alignment_error", __doc__, number=100)
+    made.add_argument(
+        "--layers", nargs="+", default=["conv1", "pool1", "conv2", "pool2"], help="names, patterns"
+    )
+    made.add_argument(
+        "--transforms", nargs="+", default=list(DEFAULTS), help="one group, and folder, each"
+    )
+    return run("alignment_error", analyse, made.parse_args(words), words)
 
 
-def analyse(asked: argparse.Namespace, command: Sequence[str]) -> None:
+def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe every group and write all of them, or nothing."""
     from invariance_probe.probing import Options, ProbeConfig, run_config
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
@@ -107,27 +79,12 @@ def analyse(asked: argparse.Namespace, command: Sequence[str]) -> None:
         for kind in asked.formats:
             figure.savefig(figures / f"residuals.{kind}")
         about = {
-            "command": shlex.join(["python", "analyses/alignment_error.py", *command]),
+            "command": command,
             "runs": {n: r.provenance for n, r in zip(groups, results, strict=True)},
         }
         text = json.dumps(about, indent=2, sort_keys=True)
         (folder / OVERVIEW / "provenance.json").write_text(text + "\n", encoding="utf-8")
-
-
-def folders(groups: Sequence[str]) -> list[str]:
-    """A folder name per group of transformations: its kinds, numbered where they repeat.
-
-    >>> folders(["rotation:-90:90:15", "scaling:0.5:2:9", "rotation:5"])
-    ['rotation', 'scaling', 'rotation-2']
-    """
-    from invariance_probe.geometry import parse_transforms
-
-    names: list[str] = []
-    for group in groups:
-        kinds = "-".join(dict.fromkeys(move.kind for move in parse_transforms(group)))
-        taken = sum(name.split("#")[0] == kinds for name in names)
-        names.append(f"{kinds}#{taken + 1}" if taken else kinds)
-    return [name.replace("#", "-") for name in names]
+    return parts
 
 
 if __name__ == "__main__":

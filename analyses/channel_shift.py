@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
 
-from alignment_error import folders  # noqa: E402  (a script beside this one)
+from _common import folders, parser, run  # noqa: E402  (beside this script)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,46 +34,16 @@ DEFAULTS = ("rotation:-180:180:15", "scaling:0.5:2:9")
 OVERVIEW = "overview"
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
-    summary, _, example = (__doc__ or "").partition("\nexample:")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog="example:" + example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--network", default="mnist_cnn", help="mnist_cnn, a torchvision name, or module:factory")
-    add("--checkpoint", help="weights, .safetensors or .pt; default: the embedded ones")
-    add("--layers", nargs="+", default=["conv1", "pool1", "conv2", "pool2"], help="names, patterns")
-    add("--transforms", nargs="+", default=list(DEFAULTS), help="one group, and folder, each")
-    add("--data", default="digits", help="digits, a folder of images, or a torchvision data set")
-    add("--data-root", help="where torchvision finds the data set")
-    add("--number", type=int, default=200, help="images, half of them to fit (default 200)")
-    add("--seed", type=int, default=0, help="of the split and the bootstrap")
-    add("--device", default="cpu", help="cpu, cuda")
-    add("--formats", nargs="+", default=["svg", "png"], help="of the figures: svg png pdf")
-    add("--out", type=Path, default=Path("figures/channel_shift"), help="folder to write")
-    add("--overwrite", action="store_true", help="replace an earlier result in that folder")
-    return parser.parse_args(words)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run the analysis; 0 when it is written, 2 for input it cannot use."""
-    asked = arguments(words)
-    from invariance_probe.errors import ProbeError
-
-    command = shlex.join(["python", "analyses/channel_shift.py", *(words or sys.argv[1:])])
-    try:
-        parts = analyse(asked, command)
-    except ProbeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    print(f"\n{command}\nwrote {asked.out}/: " + ", ".join(parts))
-    return 0
+    made = parser("channel_shift", __doc__, number=200)
+    made.add_argument(
+        "--layers", nargs="+", default=["conv1", "pool1", "conv2", "pool2"], help="names, patterns"
+    )
+    made.add_argument(
+        "--transforms", nargs="+", default=list(DEFAULTS), help="one group, and folder, each"
+    )
+    return run("channel_shift", analyse, made.parse_args(words), words)
 
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:

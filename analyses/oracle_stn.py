@@ -3,7 +3,8 @@
 Classifies transformed images with an oracle spatial transformer at each layer: the layer's maps
 are moved back by the known inverse, alone or with a channel map fitted on other images, beside
 doing nothing and aligning the input. Writes the oracle's tables (`oracle`), the residuals of the
-same layers (`probe`), and one table of both per transformation with the figures (`overview`).
+same layers on the same images (`probe`), and in `overview` both in one table (CSV, Markdown),
+accuracy, agreement and logit residual (CSV, LaTeX, Markdown), figures, and the command.
 
 example:
   python analyses/oracle_stn.py --checkpoint mine.safetensors --network mnist_cnn \\
@@ -14,76 +15,52 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clone, uninstalled
+_HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
+
+from _common import parser, run  # noqa: E402  (beside this script)
+
+if TYPE_CHECKING:
+    from invariance_probe.probing import OracleResult, Result
 
 LAYERS = ("conv1", "pool1", "relu1", "conv2", "pool2", "relu2")
 PARTS = ("oracle", "probe", "overview")
-RUNGS = (
-    "unaligned", "inverse", "best", "spatial_bound", "inverse_permuted", "inverse_linear",
-    "input_aligned", "other_image",
-)  # fmt: skip
-
-
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
-    summary, _, example = (__doc__ or "").partition("\nexample:")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog="example:" + example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--network", default="mnist_cnn", help="mnist_cnn, a torchvision name, or module:factory")
-    add("--checkpoint", help="weights, .safetensors or .pt; default: the embedded ones")
-    add("--layers", nargs="+", default=list(LAYERS), help="names, patterns")
-    add("--transforms", default="rotation:90 scaling:2", help="transformations in one text")
-    add("--data", default="digits", help="digits, a folder of images, or a torchvision data set")
-    add("--data-root", help="where torchvision finds the data set")
-    add("--number", type=int, default=400, help="images, half of them to fit (default 400)")
-    add("--seed", type=int, default=0, help="of the split and the bootstrap")
-    add("--device", default="cpu", help="cpu, cuda")
-    add("--formats", nargs="+", default=["svg", "png"], help="of the figures: svg png pdf")
-    add("--out", type=Path, default=Path("figures/oracle_stn"), help="folder to write")
-    add("--overwrite", action="store_true", help="replace an earlier result in that folder")
-    return parser.parse_args(words)
+MEASURES = ("accuracy", "agreement", "logit_residual")
+DEFAULTS = ("rotation:90", "scaling:2")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the analysis; 0 when it is written, 2 for input it cannot use."""
-    asked = arguments(words)
-    from invariance_probe.errors import ProbeError
-
-    command = shlex.join(["python", "analyses/oracle_stn.py", *(words or sys.argv[1:])])
-    try:
-        analyse(asked, command)
-    except ProbeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    print(f"\n{command}\nwrote {asked.out}/: {', '.join(PARTS)}")
-    return 0
+    made = parser("oracle_stn", __doc__, number=400)
+    made.add_argument("--layers", nargs="+", default=list(LAYERS), help="names, patterns")
+    made.add_argument(
+        "--transforms", nargs="+", default=list(DEFAULTS), help="transformations, all in one run"
+    )
+    return run("oracle_stn", analyse, made.parse_args(words), words)
 
 
-def analyse(asked: argparse.Namespace, command: str) -> None:
+def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Run oracle and probe on the same halves of the same images; write all or nothing."""
+    from invariance_probe.geometry import parse_transforms
     from invariance_probe.probing import Options, ProbeConfig, oracle, run_config
     from invariance_probe.probing.config import load_images, load_network
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
-    from invariance_probe.reporting import oracle_markdown, plot_oracle, write_figure
+    from invariance_probe.probing.storage import check_free, whole_folder
+    from invariance_probe.reporting.files import check_formats
 
+    transforms = " ".join(asked.transforms)
+    parse_transforms(transforms)  # the cheapest checks come first
+    check_formats(asked.formats)
     check_free(asked.out, overwrite=asked.overwrite, parts=PARTS)
     config = ProbeConfig(
         network=asked.network,
         checkpoint=asked.checkpoint,
         layers=tuple(asked.layers),
-        transforms=asked.transforms,
+        transforms=transforms,
         images=asked.data,
         data_root=asked.data_root,
         number=asked.number,
@@ -100,49 +77,65 @@ def analyse(asked: argparse.Namespace, command: str) -> None:
         found.save(folder / "oracle")
         probed.save(folder / "probe")
         own = folder / "overview"
-        for measure in ("accuracy", "agreement", "logit_residual"):
-            if found.accuracy[measure].notna().any():
-                for kind in asked.formats:
-                    figure = plot_oracle(found, measure)
-                    write_figure(figure, own / FIGURES / f"{measure}.{kind}")
-        both = rungs_and_accuracies(probed, found)
-        both.to_csv(own / "summary.csv", index=False, lineterminator="\n")
+        own.mkdir()
+        print(write_overview(own, found, probed, asked.formats))
         about = {"command": command, "oracle": found.provenance, "probe": probed.provenance}
-        text = json.dumps(about, indent=2, sort_keys=True)
+        text = json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False)
         (own / "provenance.json").write_text(text + "\n", encoding="utf-8")
-    for transform in found.axes["transform"]:
-        print(f"{transform}: accuracy {found.untransformed_accuracy:.3f} untransformed")
-        print(oracle_markdown(found, transform))
-        rows = both[both["transform"] == transform].drop(columns="transform")
-        print(markdown(rows))
     for _, row in found.inadmissible.iterrows():
         print(f"left out: {row['reason']}")
-    for warning in found.warnings:
+    for warning in dict.fromkeys((*found.warnings, *probed.warnings)):
         print(f"note: {warning}")
+    return PARTS
 
 
-def rungs_and_accuracies(probed, found):  # type: ignore[no-untyped-def]
-    """One row per transformation and layer: residuals of the rungs, accuracies of the oracle."""
-    import pandas as pd
+def write_overview(
+    folder: Path, found: OracleResult, probed: Result, formats: Sequence[str]
+) -> str:
+    """Write tables and figures that hold both; returns what tells most, as Markdown."""
+    from invariance_probe.probing.storage import FIGURES
+    from invariance_probe.reporting import (
+        oracle_latex,
+        oracle_markdown,
+        oracle_table,
+        plot_oracle,
+        rungs_and_accuracies,
+        rungs_markdown,
+        write_figure,
+    )
 
-    tables = []
-    for transform in found.axes["transform"]:
-        ladder = probed.ladder(transform)
-        worth = found.table(transform).add_prefix("accuracy_")
-        table = ladder[[rung for rung in RUNGS if rung in ladder]].join(worth)
-        table.insert(0, "transform", transform)
-        tables.append(table.reset_index())
-    return pd.concat(tables, ignore_index=True)
-
-
-def markdown(table) -> str:  # type: ignore[no-untyped-def]
-    """A DataFrame as a Markdown table, numbers with three digits."""
-    lines = ["| " + " | ".join(name.replace("_", " ") for name in table) + " |"]
-    lines.append("|---|" + "---:|" * (table.shape[1] - 1))
-    for row in table.itertuples(index=False):
-        cells = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    labelled = found.untransformed_accuracy >= 0
+    measures = [name for name in MEASURES if labelled or name != "accuracy"]
+    moving = found.accuracy[~found.accuracy["identity"].astype(bool)]
+    several = moving["transform"].nunique() > 1
+    names = list(found.axes["transform"])
+    for measure in measures:
+        texts = {"md": [], "tex": []}  # type: dict[str, list[str]]
+        for name in [*names, None] if several else names:
+            texts["tex"].append(oracle_latex(found, name, measure))
+            title = (
+                f"Mean over transformations: {measure}" if name is None else f"{name}: {measure}"
+            )
+            page = oracle_markdown(found, name, measure)
+            texts["md"].append(f"{title.replace('_', ' ')}\n\n{page}")
+        for suffix, parts in texts.items():
+            path = folder / f"table_{measure}.{suffix}"
+            path.write_text("\n".join(parts), encoding="utf-8")
+        for suffix in formats:
+            write_figure(plot_oracle(found, measure), folder / FIGURES / f"{measure}.{suffix}")
+    tables = {"summary": rungs_and_accuracies(probed, found)}
+    if len(moving):
+        tables["accuracy"] = oracle_table(found)
+    for title, table in tables.items():
+        table.to_csv(folder / f"{title}.csv", index=False, lineterminator="\n")
+    pages = []
+    for name in names:
+        head = f"{name}: {100 * found.untransformed_accuracy:.1f} % correct when untransformed"
+        head = head if labelled else name
+        pages.append(f"{head}\n\n{rungs_markdown(probed, found, name)}")
+    text = "\n".join(pages)
+    (folder / "table_rungs_and_accuracy.md").write_text(text, encoding="utf-8")
+    return text
 
 
 if __name__ == "__main__":

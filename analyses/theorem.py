@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clone, uninstalled
+_HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
+
+from _common import parser, run  # noqa: E402  (beside this script)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,51 +36,18 @@ TRANSFORMS = f"{TRANSLATIONS} rotation:-180:180:15 scaling:0.5:2:9"
 PARTS = ("network", "twin", "pointwise", "gaussian", "theorem")
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
-    summary, _, example = (__doc__ or "").partition("\nexample:")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog="example:" + example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--network", default="mnist_cnn", help="mnist_cnn, a torchvision name, or module:factory")
-    add("--checkpoint", help="weights, .safetensors or .pt; default: the embedded ones")
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the analysis; 0 when it is written, 2 for input it cannot use."""
+    made = parser("theorem", __doc__, number=100)
+    add = made.add_argument
     add("--layer", default="conv1", help="the layer measured on the network and its twin")
     add("--transforms", default=TRANSFORMS, help="translations, rotations and scalings, one text")
     add("--erode", type=float, default=4.0, help="pixels kept from the edge: half the layer's view")
-    add("--data", default="digits", help="digits, a folder of images, or a torchvision data set")
-    add("--data-root", help="where torchvision finds the data set")
-    add("--number", type=int, default=100, help="images, half of them to fit (default 100)")
     add("--scenes", type=int, default=16, help="generated scenes for the Gaussian derivatives")
-    add("--seed", type=int, default=0, help="of the split, the bootstrap, and what is generated")
-    add("--device", default="cpu", help="cpu, cuda")
-    add("--formats", nargs="+", default=["svg", "png"], help="of the figure: svg png pdf")
-    add("--out", type=Path, default=Path("figures/theorem"), help="folder to write")
-    add("--overwrite", action="store_true", help="replace an earlier result in that folder")
-    return parser.parse_args(words)
+    return run("theorem", analyse, made.parse_args(words), words)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run the analysis; 0 when it is written, 2 for input it cannot use."""
-    asked = arguments(words)
-    from invariance_probe.errors import ProbeError
-
-    command = shlex.join(["python", "analyses/theorem.py", *(words or sys.argv[1:])])
-    try:
-        analyse(asked, command)
-    except ProbeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    print(f"\n{command}\nwrote {asked.out}/: " + ", ".join(PARTS))
-    return 0
-
-
-def analyse(asked: argparse.Namespace, command: str) -> None:
+def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe the four networks, draw and write; everything or nothing."""
     from invariance_probe.geometry import parse_transforms
     from invariance_probe.networks import build_network
@@ -152,6 +121,7 @@ def analyse(asked: argparse.Namespace, command: str) -> None:
     print(report(table))
     for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
         print(f"note: {warning}")
+    return PARTS
 
 
 def report(table: pd.DataFrame) -> str:

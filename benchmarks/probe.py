@@ -28,15 +28,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--skip-memory", action="store_true")
+    parser.add_argument("--part", choices=("time", "memory"), help="only one; the file keeps both")
     parser.add_argument("--digits", type=int, help=argparse.SUPPRESS)  # the memory run's child
     arguments = parser.parse_args()
     if arguments.digits:
         _print_peak(arguments.digits, arguments.threads)
         return
-    report: dict[str, object] = {"hardware": _hardware(arguments.threads)}
-    report["time"] = _time(arguments)
-    if not arguments.skip_memory:
+    report: dict[str, object] = {}
+    if arguments.out.exists() and arguments.part:
+        report = json.loads(arguments.out.read_text())
+    report["hardware"] = _hardware(arguments.threads)
+    if arguments.part != "memory":
+        report["time"] = _time(arguments)
+    if arguments.part != "time":
         report["memory"] = _memory(arguments.threads)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")

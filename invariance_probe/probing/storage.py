@@ -73,12 +73,16 @@ def check_free(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) ->
 
 
 def _is_result(folder: Path) -> bool:
-    """Whether a folder holds a result, perhaps with figures, and nothing else."""
+    """Whether a folder holds a result, perhaps with figures and printed tables, and no more."""
     if not (folder / _PROVENANCE).is_file():
         return False
     figures = folder / FIGURES
     known = {_PROVENANCE, _ARRAYS, FIGURES} | {f"{name}.csv" for name in (*TABLES, *ORACLE_TABLES)}
-    return {entry.name for entry in folder.iterdir()} <= known and (
+    held = {entry.name for entry in folder.iterdir()}
+    printed = {
+        name for name in held if name.startswith("table_") and name.endswith((".md", ".tex"))
+    }
+    return held <= known | printed and (
         not figures.exists()
         or (figures.is_dir() and all(e.suffix in _FIGURE_FILES for e in figures.iterdir()))
     )

@@ -8,7 +8,14 @@ from .gallery import plot_gallery
 from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
-from .oracle import oracle_markdown, plot_oracle
+from .oracle import plot_oracle
+from .oracle_tables import (
+    oracle_latex,
+    oracle_markdown,
+    oracle_table,
+    rungs_and_accuracies,
+    rungs_markdown,
+)
 from .spread import plot_spread
 from .tables import ladder_table, to_latex, to_markdown
 from .theorem import plot_theorem, theorem_table
@@ -16,7 +23,9 @@ from .tuning import plot_tuning
 
 __all__ = [
     "ladder_table",
+    "oracle_latex",
     "oracle_markdown",
+    "oracle_table",
     "plot_channel_shift",
     "plot_composition",
     "plot_gallery",
@@ -29,6 +38,8 @@ __all__ = [
     "plot_spread",
     "plot_theorem",
     "plot_tuning",
+    "rungs_and_accuracies",
+    "rungs_markdown",
     "save_figures",
     "theorem_table",
     "to_latex",

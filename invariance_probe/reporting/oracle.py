@@ -1,44 +1,48 @@
-"""What perfect alignment at one layer is worth to the classifier, against depth."""
+"""What perfect alignment at one layer is worth to the classifier, against depth or angle."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from ..errors import ProbeError
 from ..probing import OracleResult
 from ..probing.oracle_result import AT_LAYER, MEASURES, ON_INPUT
-from ._panels import given_axes, panel_grid
-from .style import BLACK, GREEN, ORANGE, VERMILLION, styled
+from ._panels import (
+    angle_axis,
+    given_axes,
+    leftmost,
+    lowest,
+    panel_grid,
+    panel_rows,
+    scale_axis,
+)
+from ._select import CURVES, around, unrolled
+from .curves import turned
+from .oracle_tables import TREATMENTS
+from .style import BLACK, GREEN, NARROW, ORANGE, VERMILLION, WIDE, styled
 
 _LABELS = {
     "accuracy": "accuracy",
     "agreement": "agreement with the\nuntransformed prediction",
     "logit_residual": "residual of the logits\n(fraction of variance)",
 }
-
-
-@dataclass(frozen=True)
-class _Look:
-    label: str
-    colour: str
-    marker: str
-    line: Any
-
-
-_LOOKS = {
-    "nothing": _Look("nothing done", BLACK, "", ":"),
-    "input_aligned": _Look("input aligned", GREEN, "", "-"),
-    "inverse": _Look("maps aligned by h⁻¹", VERMILLION, "s", "-"),
-    "inverse_permuted": _Look("… and channels permuted", ORANGE, "D", (0, (1, 1))),
-    "inverse_linear": _Look("… and channels mapped", ORANGE, "X", "-"),
+_XLABELS = {"rotation": "angle (degrees)", "scaling": "scale factor"}
+_LOOKS: dict[str, tuple[str, str, Any]] = {
+    "nothing": (BLACK, "", ":"),
+    "input_aligned": (GREEN, "", "-"),
+    "inverse": (VERMILLION, "s", "-"),
+    "inverse_permuted": (ORANGE, "D", (0, (1, 1))),
+    "inverse_linear": (ORANGE, "X", "-"),
 }
+_SEVERAL = 3  # transformations of a kind from which they make a curve
 
 
 @styled
@@ -49,12 +53,17 @@ def plot_oracle(
     *,
     axes: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
-    """Draw a measure of the oracle against depth, a panel per transformation.
+    """Draw a measure of the oracle against depth, or against angle where there are several.
 
-    `measure` is "accuracy", "agreement" or "logit_residual". Treatments of one layer's maps are
-    points with intervals over the evaluation images, in the order of the layers; what is done to
-    the input, or not at all, is a horizontal line with its interval as a band. By default the
-    first four transformations that move anything are drawn.
+    `measure` is "accuracy", "agreement" or "logit_residual". By default, three rotations or
+    scalings or more are drawn as curves against angle or factor, a panel per layer, with intervals
+    over the evaluation images as bands. Fewer, other kinds, and those that `transforms` names are
+    drawn against depth, a panel per transformation (by default the first four that move
+    anything): treatments of one layer's maps as points in the order of the layers, what is done
+    to the input, or not at all, as horizontal lines. Channel maps that are not determined are
+    left out. With `axes`, one per panel, the legend is left to the caller.
+
+    Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
     Raises ProbeError for unknown measures and transformations, and for accuracies without labels.
     """
@@ -63,71 +72,174 @@ def plot_oracle(
     table = result.accuracy
     if table[measure].isna().all():
         raise ProbeError("these images have no labels; draw 'agreement' or 'logit_residual'")
-    moving = table[~table["identity"].astype(bool)]["transform"].unique().tolist()
-    asked = moving[:4] if transforms is None else transforms
-    names = [asked] if isinstance(asked, str) else list(asked)
-    for name in names:
-        result.table(name)  # refuses unknown ones
     layers = [n for n in dict.fromkeys(result.axes["layer"]) if n != "input"]
-    if axes is None:
-        figure, panels = panel_grid([len(names)], row_height=48.0, extra=16.0)
+    kinds = _curved(table) if transforms is None else []
+    if kinds:
+        figure, panels = _against_angle(table, kinds, layers, measure, axes)
     else:
-        figure, panels = given_axes(axes, len(names))
-    for place, (name, ax) in enumerate(zip(names, panels, strict=True)):
-        _panel(ax, table[table["transform"] == name], layers, measure)
-        ax.set_title(name)
-        ax.set_xticks(range(len(layers)), layers, rotation=90 if len(layers) > 4 else 0)
-        ax.set_xlim(-0.4, len(layers) - 0.6)
-        if measure != "logit_residual":
-            ax.set_ylim(-0.03, 1.03)
-        else:
-            ax.set_ylim(bottom=0)
-        if place == 0:
-            ax.set_ylabel(_LABELS[measure])
+        names = _named(result, transforms)
+        figure, panels = _against_depth(table, names, layers, measure, axes)
+    _limits(panels, measure)
     if axes is None:
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(names) + 1))
+        level = f"{100 * float(result.provenance.get('options', {}).get('level', 0.95)):g} %"
+        wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
+        figure.legend(
+            handles=_handles(f"{level} interval", bands=bool(kinds)),
+            loc="outside lower center", borderaxespad=0.2, ncols=3 if wide else 2,
+        )  # fmt: skip
     return figure
 
 
-def _panel(ax: Axes, rows: pd.DataFrame, layers: Sequence[str], measure: str) -> None:
+def _curved(table: pd.DataFrame) -> list[str]:
+    """Kinds of which there are enough to be drawn against one number."""
+    moves = table.drop_duplicates("transform")
+    moves = moves[~moves["identity"].astype(bool)]
+    return [
+        kind
+        for kind in CURVES
+        if (own := moves.loc[moves["kind"] == kind, "transform"]).size >= _SEVERAL
+        and not own.str.contains(",").any()
+    ]
+
+
+def _named(result: OracleResult, transforms: str | Sequence[str] | None) -> list[str]:
+    table = result.accuracy
+    if transforms is None:
+        moving = table[~table["identity"].astype(bool)]["transform"].unique().tolist()
+        names = moving[:4] or list(result.axes["transform"][:1])
+    else:
+        names = [transforms] if isinstance(transforms, str) else list(transforms)
+    for name in names:
+        result.table(name)  # refuses unknown ones
+    return names
+
+
+def _against_depth(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    layers: Sequence[str],
+    measure: str,
+    axes: Axes | Sequence[Axes] | None,
+) -> tuple[Figure, list[Axes]]:
+    columns, _ = panel_rows([len(names)])
+    # Millimetres for a tick label, without the room that the other axis takes.
+    room = ((NARROW if columns == 1 else WIDE) / columns - 14) / len(layers)
+    upright = turned(layers, room)
+    if axes is None:
+        figure, panels = panel_grid([len(names)], row_height=54.0 if upright else 48.0, extra=14.0)
+        left = leftmost([len(names)])
+    else:
+        figure, panels = given_axes(axes, len(names))
+        left = [True] * len(panels)
+    for name, ax, first in zip(names, panels, left, strict=True):
+        _depth_panel(ax, table[table["transform"] == name], layers, measure)
+        ax.set_title(name)
+        ax.set_xticks(range(len(layers)), layers, rotation=90 if upright else 0)
+        ax.set_xlim(-0.4, len(layers) - 0.6)
+        if first:
+            ax.set_ylabel(_LABELS[measure])
+    return figure, panels
+
+
+def _depth_panel(ax: Axes, rows: pd.DataFrame, layers: Sequence[str], measure: str) -> None:
     for treatment in ON_INPUT:
-        look = _LOOKS[treatment]
+        colour, _, line = _LOOKS[treatment]
         (row,) = rows[rows["treatment"] == treatment].to_dict("records")
-        ax.axhline(row[measure], color=look.colour, linestyle=look.line, label=look.label)
-        ax.axhspan(
-            row[f"{measure}_low"], row[f"{measure}_high"], color=look.colour, alpha=0.12, lw=0
+        ax.axhline(
+            row[measure], color=colour, linestyle=line, label=TREATMENTS[treatment], zorder=1
         )
+        ax.axhspan(row[f"{measure}_low"], row[f"{measure}_high"], color=colour, alpha=0.15, lw=0)
     for shift, treatment in enumerate(AT_LAYER):
-        look = _LOOKS[treatment]
+        colour, marker, line = _LOOKS[treatment]
         own = rows[rows["treatment"] == treatment].set_index("layer").reindex(layers)
-        value = own[measure].to_numpy(float)
-        ends = np.abs(np.stack([value - own[f"{measure}_low"], own[f"{measure}_high"] - value]))
+        value, low, high = (own[f"{measure}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
+        # A percentile interval may leave the value out by a hair; a bar has no negative length.
+        ends = np.clip([value - low, high - value], 0, None)
         ax.errorbar(
-            np.arange(len(layers)) + 0.08 * (shift - 1), value, ends, color=look.colour,
-            marker=look.marker, linestyle=look.line, label=look.label, capsize=1.5,
+            np.arange(len(layers)) + 0.1 * (shift - 1), value, ends, color=colour, marker=marker,
+            markeredgewidth=0, markersize=3.4, linestyle=line, elinewidth=0.8, capsize=1.8,
+            capthick=0.8, label=TREATMENTS[treatment], zorder=3,
         )  # fmt: skip
 
 
-def oracle_markdown(result: OracleResult, transform: str, measure: str = "accuracy") -> str:
-    """One transformation's measure as a Markdown table, layers by treatments, with intervals."""
-    result.table(transform, measure)  # refuses unknown ones
-    rows = result.accuracy[result.accuracy["transform"] == transform]
-    rows = rows.set_index(["layer", "treatment"])
-    layers = [n for n in dict.fromkeys(result.axes["layer"]) if n != "input"]
-    treatments = (*ON_INPUT, *AT_LAYER)
-    lines = [
-        "| layer | " + " | ".join(_LOOKS[t].label for t in treatments) + " |",
-        "|---|" + "---:|" * len(treatments),
-    ]
-    for layer in layers:
-        cells = []
-        for treatment in treatments:
-            row = rows.loc["input" if treatment in ON_INPUT else layer, treatment]
-            cells.append(_cell(*(float(row[f"{measure}{end}"]) for end in ("", "_low", "_high"))))
-        lines.append(f"| {layer} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _against_angle(
+    table: pd.DataFrame,
+    kinds: Sequence[str],
+    layers: Sequence[str],
+    measure: str,
+    axes: Axes | Sequence[Axes] | None,
+) -> tuple[Figure, list[Axes]]:
+    blocks = [len(layers)] * len(kinds)
+    wanted = min(len(layers), 4 if len(layers) % 3 else 3)  # rows as full as can be
+    if axes is None:
+        figure, panels = panel_grid(
+            blocks, row_height=42.0 if wanted > 1 else 50.0, extra=12.0, columns=wanted
+        )
+        left, low = leftmost(blocks, wanted), lowest(blocks, wanted)
+    else:
+        figure, panels = given_axes(axes, sum(blocks))
+        left = low = [True] * len(panels)
+    places = [(kind, layer) for kind in kinds for layer in layers]
+    for place, (kind, layer) in enumerate(places):
+        ax = panels[place]
+        rows = table[(table["kind"] == kind) & table["layer"].isin(["input", layer])]
+        _angle_panel(ax, rows, kind, measure, labels=5 if wanted > 2 else 7)
+        ax.set_title(layer)
+        if low[place]:
+            ax.set_xlabel(_XLABELS[kind])
+        if left[place]:
+            ax.set_ylabel(_LABELS[measure])
+    return figure, panels
 
 
-def _cell(value: float, low: float, high: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _angle_panel(ax: Axes, rows: pd.DataFrame, kind: str, measure: str, *, labels: int) -> None:
+    for order, treatment in enumerate((*ON_INPUT, *AT_LAYER)):
+        colour, marker, line = _LOOKS[treatment]
+        own = rows[rows["treatment"] == treatment].sort_values("parameter", kind="stable")
+        x = own["parameter"].to_numpy(dtype=float)
+        index = around(x) if kind == "rotation" else np.arange(len(x))
+        value, low, high = (
+            own[f"{measure}{end}"].to_numpy(dtype=float)[index] for end in ("", "_low", "_high")
+        )
+        x = unrolled(x) if kind == "rotation" else x
+        ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0, zorder=1)
+        ax.plot(
+            x, value, color=colour, linestyle=line, marker=marker or None, markersize=2.6,
+            markeredgewidth=0, label=TREATMENTS[treatment], zorder=2 + order / 10,
+        )  # fmt: skip
+    if kind == "rotation":
+        angle_axis(ax, x.min(), x.max(), labels=labels)
+        ax.set_xlim(x.min(), x.max())
+    else:
+        scale_axis(ax, x.min(), x.max())
+        ax.set_xlim(x.min() / 1.03, x.max() * 1.03)
+
+
+def _limits(panels: Sequence[Axes], measure: str) -> None:
+    """One vertical axis for all panels, with room for points and lines that lie on its ends."""
+    top = 1.0
+    if measure == "logit_residual":
+        top = max(float(ax.dataLim.y1) for ax in panels)
+        top = top if np.isfinite(top) and top > 0 else 1.0
+    for ax in panels:
+        ax.set_ylim(-0.04 * top, 1.04 * top)
+
+
+def _handles(interval: str, *, bands: bool) -> list[Any]:
+    handles: list[Any] = []
+    for treatment, (colour, marker, line) in _LOOKS.items():
+        handles.append(
+            Line2D(
+                [], [], color=colour, marker=marker, linestyle=line, markersize=3.4,
+                markeredgewidth=0, label=TREATMENTS[treatment],
+            )
+        )  # fmt: skip
+    if bands:
+        handles.append(Patch(facecolor=VERMILLION, alpha=0.25, label=interval))
+    else:
+        handles.append(
+            Line2D(
+                [], [], color=VERMILLION, marker="|", markersize=8, linestyle="none", label=interval
+            )
+        )
+    return handles

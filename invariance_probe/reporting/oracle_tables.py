@@ -175,9 +175,7 @@ def _main(oracle: OracleResult) -> str:
     return "agreement" if oracle.accuracy["accuracy"].isna().all() else "accuracy"
 
 
-def _groups(
-    result: OracleResult, transform: str | None
-) -> Iterator[tuple[str, str, list[int]]]:
+def _groups(result: OracleResult, transform: str | None) -> Iterator[tuple[str, str, list[int]]]:
     """(kind, description, indices of transforms) of what is averaged."""
     moves = result.accuracy.drop_duplicates("transform").reset_index(drop=True)
     if transform is not None:
@@ -213,9 +211,7 @@ def _sums(result: OracleResult, which: list[int]) -> dict[str, tuple[Array, Arra
     }
 
 
-def _with_interval(
-    result: OracleResult, sums: Array, weights: Array
-) -> tuple[Array, Array, Array]:
+def _with_interval(result: OracleResult, sums: Array, weights: Array) -> tuple[Array, Array, Array]:
     options = result.provenance.get("options", {})
     given = {name: options[name] for name in ("resamples", "level", "seed") if name in options}
 

@@ -64,15 +64,15 @@ def to_latex(
     lines = ["% needs \\usepackage{booktabs}; intervals over images, see the result's provenance"]
     table, columns = _wide(result, transform, rungs, digits)
     lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
-    lines.append(" & ".join(["layer", *(_escape(c.replace("_", " ")) for c in columns)]) + r" \\")
+    lines.append(" & ".join(["layer", *(escape(c.replace("_", " ")) for c in columns)]) + r" \\")
     for over, rows in table:
         lines += [
             r"\midrule",
-            rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{_escape(over)}}}}} \\",
+            rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{escape(over)}}}}} \\",
         ]
         for layer, entries in rows:
             shown = [entry.replace("−", "$-$").replace("–", "--") for entry in entries]
-            lines.append(" & ".join([_escape(layer), *shown]) + r" \\")
+            lines.append(" & ".join([escape(layer), *shown]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -166,5 +166,5 @@ def _entry(row: pd.Series, digits: int) -> str:
     return re.sub(r"-(?=\d)", "−", f"{value} [{low}, {high}]")
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in text)
