@@ -14,7 +14,8 @@ import pytest
 
 from invariance_probe.probing import load_oracle, load_result
 
-SCRIPT = Path(__file__).resolve().parents[2] / "analyses" / "oracle_stn.py"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "analyses" / "oracle_stn.py"
 QUICK = ["--layers", "conv1", "--number", "40", "--formats", "svg"]
 
 
@@ -44,21 +45,63 @@ def test_it_writes_oracle_probe_and_both_together(
     assert both["accuracy_inverse"] < 0.3 < 0.9 < both["accuracy_inverse_linear"]
     about = json.loads((out / "overview" / "provenance.json").read_text())
     assert about["oracle"]["images"]["sha256"] == about["probe"]["images"]["sha256"]
-    assert (out / "overview" / "figures" / "accuracy.svg").is_file()
+    assert about["command"].startswith("python analyses/oracle_stn.py --layers conv1 --number 40")
+    own = out / "overview"
+    assert {path.name for path in (own / "figures").iterdir()} == {
+        "accuracy.svg", "agreement.svg", "logit_residual.svg",
+    }  # fmt: skip
+    page = (own / "table_rungs_and_accuracy.md").read_text(encoding="utf-8")
+    assert page.startswith("rotation:90: 100.0 % correct when untransformed") and page in said
+    assert f"| {100 * both['accuracy_inverse_linear']:.1f} % |" in page
+    for measure in ("accuracy", "agreement", "logit_residual"):
+        value = f"{found.table('rotation:90', measure)['inverse']['conv1']:.3f} ["
+        assert value in (own / f"table_{measure}.md").read_text(encoding="utf-8")
+        assert value in (own / f"table_{measure}.tex").read_text(encoding="utf-8")
+    assert len(pd.read_csv(own / "accuracy.csv")) == 5 * 3
 
     assert script.main(words) == 2
     assert "already holds a result" in capsys.readouterr().err
     assert script.main([*words, "--overwrite"]) == 0
 
 
+def test_transformations_share_a_run_and_averages_are_told(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    out = tmp_path / "several"
+    moves = ["rotation:0:90:45", "scaling:1.5"]
+    words = [*QUICK, "--number", "12", "--transforms", *moves, "--out", str(out)]
+    assert script.main(words) == 0
+    page = (out / "overview" / "table_accuracy.md").read_text(encoding="utf-8")
+    assert "rotation:45: accuracy" in page and "| mean of 2 rotations | conv1 |" in page
+    both = pd.read_csv(out / "overview" / "summary.csv")
+    assert both["transform"].tolist() == [
+        "rotation:0", "rotation:45", "rotation:90", "scaling:1.5",
+    ]  # fmt: skip
+    still = both.iloc[0]
+    assert still["accuracy_inverse"] == still["accuracy_nothing"] and still["inverse"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--transforms", "rotate:90"], "unknown transformation 'rotate:90'"),
+        (["--formats", "gif"], "unknown figure format 'gif'; use svg, png, pdf"),
+        (["--layers", "cnv1"], "cnv1"),
+        (["--layers", "fc"], "fc"),
+        (["--number", "3"], "3 images cannot be split"),
+    ],
+)
 def test_bad_input_is_one_line_and_writes_nothing(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    script: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
 ) -> None:
     out = tmp_path / "out"
-    assert script.main([*QUICK, "--transforms", "rotate:90", "--out", str(out)]) == 2
+    assert script.main([*QUICK, "--transforms", "rotation:90", *words, "--out", str(out)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: unknown transformation 'rotate:90'")
-    assert said.count("\n") == 1
+    assert said.startswith("error: ") and message in said and said.count("\n") == 1
     assert not out.exists()
 
 
@@ -72,3 +115,14 @@ def test_help_is_immediate() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "example:" in done.stdout
     assert done.stdout.strip().endswith("False")
+
+
+def test_the_readme_shows_the_committed_table() -> None:
+    folder = ROOT / "figures" / "oracle_stn" / "overview"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (folder / "table_rungs_and_accuracy.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 6
+    assert "\n".join(rows) in readme
+    command = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["command"]
+    assert command in readme
