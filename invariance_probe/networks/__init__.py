@@ -1,27 +1,38 @@
 """Networks: built by name, loaded safely, their layers, maps and frames."""
 
 from .activations import Activations, check_finite
+from .architecture import Architecture, parse_architecture
 from .build import Network, build_network, network_names
 from .checkpoints import Fit, file_sha256, load_checkpoint, load_state
 from .classifiers import MnistCNN
 from .controls import gaussian_derivatives, orbit_bank, oriented_bank, pointwise
 from .frames import LayerFrame, measure_frames, nearest_aligned_size, nearest_aligned_sizes
 from .layers import LayerInfo, default_layers, list_layers, select_layers
+from .stn import Alignment, Classifier, build_classifier
 from .symmetry import asymmetry, symmetrised, symmetry_path
+from .transformer import SpatialTransformer, in_parallel, still_transformers
+from .warps import WarpFamily, warp_family
 
 __all__ = [
     "Activations",
+    "Alignment",
+    "Architecture",
+    "Classifier",
     "Fit",
     "LayerFrame",
     "LayerInfo",
     "MnistCNN",
     "Network",
+    "SpatialTransformer",
+    "WarpFamily",
     "asymmetry",
+    "build_classifier",
     "build_network",
     "check_finite",
     "default_layers",
     "file_sha256",
     "gaussian_derivatives",
+    "in_parallel",
     "list_layers",
     "load_checkpoint",
     "load_state",
@@ -31,8 +42,11 @@ __all__ = [
     "network_names",
     "orbit_bank",
     "oriented_bank",
+    "parse_architecture",
     "pointwise",
     "select_layers",
+    "still_transformers",
     "symmetrised",
     "symmetry_path",
+    "warp_family",
 ]
