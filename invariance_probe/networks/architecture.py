@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -64,6 +65,7 @@ class Architecture:
     width: float = 1.0
 
     def __post_init__(self) -> None:
+        self._check_texts()
         kind, depths, iterations, fcn = _parsed(self.name)
         if fcn:
             object.__setattr__(self, "backbone", "fcn")
@@ -83,6 +85,12 @@ class Architecture:
                 f"'{self.name}' with {self.parallel} transformers in parallel; only STN-C0 has them"
             )
 
+    def _check_texts(self) -> None:
+        for what in ("name", "backbone", "family", "head", "beyond"):
+            value = getattr(self, what)
+            if not isinstance(value, str):
+                raise ProbeError(f"{what} {value!r}; give a name, as text")
+
     def _check_numbers(self) -> None:
         counts: dict[str, Any] = {
             "channels": self.channels,
@@ -92,16 +100,19 @@ class Architecture:
             "parallel": self.parallel,
         }
         for what, value in counts.items():
-            if not isinstance(value, int) or value < 1:
+            if not _is_count(value):
                 raise ProbeError(f"{what} {value!r}; give a whole number of at least 1")
         canvas: Any = self.canvas  # as a file may hold it
-        if len(canvas) != 2 or min(canvas) < 1:
+        if not isinstance(canvas, tuple) or len(canvas) != 2 or not all(map(_is_count, canvas)):
             raise ProbeError(f"canvas {self.canvas!r}; give (rows, columns) in pixels")
-        if not self.width > 0:
+        if not _is_number(self.width) or self.width <= 0:
             raise ProbeError(f"width {self.width!r}; give a positive fraction of the filters")
         if self.beyond not in ("nearest", "fill"):
             raise ProbeError(f"beyond={self.beyond!r}; give 'fill' or 'nearest'")
-        if len(self.fill) not in (1, self.channels):
+        fill: Any = self.fill
+        if not isinstance(fill, tuple) or not all(map(_is_number, fill)):
+            raise ProbeError(f"fill {self.fill!r}; give a tuple of finite numbers, one a channel")
+        if len(fill) not in (1, self.channels):
             raise ProbeError(
                 f"fill {self.fill!r} for {self.channels} channels; give one value, or one each"
             )
@@ -150,6 +161,16 @@ def parse_architecture(name: str, backbone: str = "mnist", **given: Any) -> Arch
     'STN-C1'
     """
     return Architecture.from_dict({"name": _canonical(name), "backbone": backbone, **given})
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
 
 
 def _canonical(name: str) -> str:

@@ -16,8 +16,11 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
+from .architecture import parse_architecture
 from .checkpoints import file_sha256, load_checkpoint, metadata
 from .classifiers import MnistCNN
+from .stn import Classifier, build_classifier
+from .trained import is_trained, trained_classifier
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _MNIST = ((0.1307,), (0.3081,))
@@ -52,6 +55,8 @@ def build_network(
     `spec` is "mnist_cnn" (the embedded network, by default with its trained weights), a
     torchvision classifier ("resnet18" or "torchvision:resnet18"), or "package.module:factory",
     a callable that returns a module or a Network; the current folder is importable.
+    A path to the model.safetensors of a training run is that trained classifier, and
+    "classifier:STN-SL1" an untrained one (`kwargs` as for parse_architecture).
     "controls:NAME" is a control network (gaussian_derivatives, orbit_bank, oriented_bank,
     pointwise), "symmetrised:SPEC" the fourfold twin of any of these networks. `kwargs` go to the
     factory, or to the constructor. Without `checkpoint` torchvision networks have random
@@ -69,6 +74,8 @@ def build_network(
         own = build_network(spec.partition(":")[2], checkpoint, seed=seed, **kwargs)
         # What the checkpoint is stays in the description; its hash is not that of the twin.
         return replace(symmetrised(own), name=spec)
+    if spec.endswith(".safetensors"):
+        return _trained(spec, checkpoint, kwargs)
     kind, _, factory = spec.rpartition(":")
     # A private stream of random numbers: building a network does not disturb the caller's.
     with torch.random.fork_rng(devices=[]):
@@ -78,6 +85,8 @@ def build_network(
             checkpoint = checkpoint or _embedded("mnist_cnn")
         elif kind in ("", "torchvision"):
             network = _torchvision(factory, seed, kwargs)
+        elif kind == "classifier":
+            network = _classifier(factory, seed, kwargs)
         elif kind == "controls":
             network = _control(factory, seed, kwargs)
         else:
@@ -97,6 +106,11 @@ def network_names() -> list[str]:
 
 
 def _with_weights(network: Network, path: Path) -> Network:
+    if not isinstance(network.module, Classifier) and is_trained(path):
+        raise ProbeError(
+            f"'{path}' is a classifier of a training run and brings its network along; give it as "
+            f"the network, not as a checkpoint of {network.name}"
+        )
     load_checkpoint(network.module, path)
     digest = file_sha256(path)
     known = metadata(path)
@@ -127,6 +141,27 @@ def _numbers(text: str | None) -> tuple[float, ...]:
 
 def _embedded(name: str) -> Path:
     return Path(str(resources.files(__package__) / "weights" / f"{name}.safetensors"))
+
+
+def _trained(path: str, checkpoint: str | Path | None, kwargs: dict[str, Any]) -> Network:
+    if checkpoint is not None or kwargs:
+        raise ProbeError(f"'{path}' is network and weights in one; give no checkpoint or arguments")
+    module, about = trained_classifier(path)
+    chosen, digest = module.architecture, file_sha256(path)
+    mean, std = _numbers(about.get("mean")) or (0.0,), _numbers(about.get("std")) or (1.0,)
+    text = f"{chosen.name} trained on {about.get('data', 'unnamed data')}"
+    description = f"{text}, weights of {Path(path).name} (sha256 {digest[:12]})"
+    return Network(
+        module, chosen.name, description, chosen.channels, chosen.canvas, mean, std, digest
+    )
+
+
+def _classifier(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
+    chosen = parse_architecture(name, **kwargs)
+    spec, text = f"classifier:{chosen.name}", f"{chosen.name}, random weights (seed {seed})"
+    mean, std = _MNIST if chosen.channels == 1 else ((0.0,), (1.0,))
+    network = build_classifier(chosen, seed)
+    return Network(network, spec, text, chosen.channels, chosen.canvas, mean, std)
 
 
 def _mnist_cnn(checkpoint: str | Path | None, kwargs: dict[str, Any]) -> Network:
@@ -182,7 +217,8 @@ def _unknown(name: str) -> ProbeError:
     hint = f"; did you mean {', '.join(close)}?" if close else "."
     return ProbeError(
         f"no network named {name!r}{hint} Give mnist_cnn, a torchvision classifier such as "
-        "resnet18, controls:pointwise, symmetrised:NAME, or package.module:factory"
+        "resnet18, classifier:STN-C1, the model.safetensors of a training run, controls:pointwise, "
+        "symmetrised:NAME, or package.module:factory"
     )
 
 

@@ -15,6 +15,7 @@ from ._edges import Line, Strip, added_cells, like, thin_strip
 from ._fields import measure_lines
 from ._gradients import gradient_lines, implied_jump
 from .activations import as_map
+from .transformer import still_transformers
 
 _ALIGNED = 1e-6
 _REACH = 64
@@ -47,7 +48,8 @@ def measure_frames(
     count only if a longer canvas repeats them; weights and activations do not matter. Global
     operations (squeeze and excitation, group norm, attention among all cells) are passed over.
     Where cells still see everything, as in attention to fewer keys, centroids of gradients take
-    over (`method` "gradient").
+    over (`method` "gradient"). Spatial transformers are held at the identity: behind one, a frame
+    says where a cell sits in the aligned image.
 
     Convention: as Frame: image coordinates from the image centre, unit one input pixel, x right,
     y down; jump and start are (x, y); canvas and size are (rows, columns).
@@ -60,6 +62,13 @@ def measure_frames(
     (-0.5, -0.5)
     """
     layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
+    with still_transformers(network):
+        return _measured(network, layers, canvas, channels)
+
+
+def _measured(
+    network: nn.Module, layers: list[str], canvas: tuple[int, int], channels: int
+) -> dict[str, LayerFrame]:
     sizes: dict[str, tuple[int, int]] = {}
 
     def take(layer: str, output: object) -> None:

@@ -67,6 +67,8 @@ class Classifier(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.transformers = nn.ModuleList()
         self.copies = nn.ModuleList()
+        # What each transformer made passes through one of these, so that it is a layer by name.
+        self.aligned = nn.ModuleList(nn.Identity() for _ in architecture.depths)
         size, done = architecture.canvas, 0
         for number, depth in enumerate(architecture.depths):
             # What warps maps goes on from the warped map; what warps the input starts over.
@@ -83,12 +85,7 @@ class Classifier(nn.Module):
         if kind in ("SL", "DL"):
             size, done = self._reduced(architecture.canvas), 0
         size = output_size(blocks[done:], size)
-        if min(size) < 1:
-            rows, columns = architecture.canvas
-            raise ProbeError(
-                f"'{architecture.name}': a canvas of {rows}x{columns} leaves nothing after the "
-                f"blocks of the {architecture.backbone} backbone; give larger images"
-            )
+        self._check_room(size)
         self.top = plan.top(
             _channels(blocks, channels) * size[0] * size[1],
             architecture.positions,
@@ -116,9 +113,10 @@ class Classifier(nn.Module):
         transformers = self._transformers()
         if transformers[0].family.sources is None:
             maps = self._features(0, images)
-            return self._classified(transformers[0](maps, shown=images), 0)
+            return self._classified(self.aligned[0](transformers[0](maps, shown=images)), 0)
+        # Located even where transformers are held still: a layer's calls keep their numbers.
         sources = self._locate_input(images)[-1]
-        return self._classified(transformers[-1].render(images, sources), 0)
+        return self._classified(self.aligned[-1](transformers[-1].render(images, sources)), 0)
 
     def align(self, images: Tensor) -> Alignment:
         """Return what the transformers do to images, without gradients.
@@ -140,10 +138,11 @@ class Classifier(nn.Module):
                     self._through_maps(images, located)
                 else:
                     canvas = self.architecture.canvas
-                    located = [in_pixels(s.double(), canvas) for s in self._locate_input(images)]
-                steps = tuple(torch.linalg.inv(square(step)) for step in located)
-                first = self._transformers()[0]
-                shown = warp_each(images, steps[-1], beyond=first.beyond, fill=first.fill)
+                    for source in self._locate_input(images):
+                        located.append(self._in_pixels(source, images, canvas))
+                steps = tuple(_inverse(step) for step in located)
+                chosen = self.architecture
+                shown = warp_each(images, steps[-1], beyond=chosen.beyond, fill=chosen.fill)
         finally:
             for module, training in modes:
                 module.training = training
@@ -151,10 +150,20 @@ class Classifier(nn.Module):
 
     def _check(self, images: Tensor) -> None:
         asked = (self.architecture.channels, *self.architecture.canvas)
-        if images.shape[1:] != asked:
+        still = any(transformer.still for transformer in self._transformers())
+        # Held still, nothing but the last layers depends on the size.
+        if images.shape[1:] != asked and not (still and images.shape[1] == asked[0]):
             raise ProbeError(
                 f"'{self.architecture.name}' takes images of {asked} (channels, rows, columns), "
                 f"not {tuple(images.shape[1:])}; give such images or build it for theirs"
+            )
+
+    def _check_room(self, size: Size) -> None:
+        if min(size) < 1:
+            chosen, (rows, columns) = self.architecture, self.architecture.canvas
+            raise ProbeError(
+                f"'{chosen.name}': a canvas of {rows}x{columns} leaves nothing after the blocks of "
+                f"the {chosen.backbone} backbone; give larger images or a smaller reduction"
             )
 
     def _transformers(self) -> list[SpatialTransformer]:
@@ -174,14 +183,14 @@ class Classifier(nn.Module):
             images = block(images)
         return images
 
-    def _locate_input(self, images: Tensor) -> list[Tensor]:
+    def _locate_input(self, images: Tensor) -> list[Tensor | None]:
         """Source matrices, in half sides of the input, after each alignment of SL and DL."""
-        steps: list[Tensor] = []
+        steps: list[Tensor | None] = []
         for number, transformer in enumerate(self._transformers()):
             for _ in range(self.architecture.iterations):
                 seen = transformer.render(images, steps[-1], whole=True) if steps else images
                 read = transformer.sources(self._features(number, seen))
-                steps.append(composed(steps[-1], read) if steps else read)
+                steps.append(composed(steps[-1] if steps else None, read))
         return steps
 
     def _through_maps(self, images: Tensor, located: list[Tensor] | None = None) -> Tensor:
@@ -194,33 +203,44 @@ class Classifier(nn.Module):
         frame = torch.eye(3, dtype=torch.float64, device=images.device)
         transformers = self._transformers()
         if self.architecture.parallel > 1:
-            return self._classified(in_parallel(transformers, images), 0)
-        for depth, transformer in zip(self.architecture.depths, transformers, strict=True):
+            return self._classified(self.aligned[0](in_parallel(transformers, images)), 0)
+        for number, (depth, transformer) in enumerate(
+            zip(self.architecture.depths, transformers, strict=True)
+        ):
             blocks = self.blocks[done:depth]
-            frame = frame @ cell_frame(blocks, _size(maps)).to(frame)
+            if located is not None:
+                frame = frame @ cell_frame(blocks, _size(maps)).to(frame)
             for block in blocks:
                 maps = block(maps)
             done = depth
-            if transformer.family.sources is None and located is None:
-                maps = transformer(maps)
+            if located is None and (transformer.still or transformer.family.sources is None):
+                maps = self.aligned[number](transformer(maps))
                 continue
             before = located[-1] if located else None
             sources: Tensor | None = None
             for _ in range(self.architecture.iterations):
                 seen = maps if sources is None else transformer.render(maps, sources, whole=True)
                 read = transformer.sources(seen)
-                sources = read if sources is None else composed(sources, read)
+                sources = composed(sources, read)
                 if located is not None:
-                    cells = square(in_pixels(sources.double(), _size(maps)))
+                    cells = self._in_pixels(sources, images, _size(maps))
                     moved = frame @ cells @ torch.linalg.inv(frame)
                     located.append(moved if before is None else before @ moved)
             size = _size(maps)
-            maps = transformer.render(maps, sources)
+            maps = self.aligned[number](transformer.render(maps, sources))
             step = [size[1] / maps.shape[-1], size[0] / maps.shape[-2], 1.0]
             frame = frame @ torch.diag(torch.tensor(step, dtype=frame.dtype, device=frame.device))
         return self._classified(maps, done)
 
+    @staticmethod
+    def _in_pixels(sources: Tensor | None, images: Tensor, size: Size) -> Tensor:
+        if sources is None:
+            eye = torch.eye(3, dtype=torch.float64, device=images.device)
+            return eye.repeat(len(images), 1, 1)
+        return square(in_pixels(sources.double(), size))
+
     def _transformer(self, size: Size, depth: int, *, renders: bool) -> SpatialTransformer:
+        self._check_room(size)
         chosen = self.architecture
         name = _automatic_head(chosen) if chosen.head == "auto" else chosen.head
         channels = _channels(self.blocks[:depth], chosen.channels)
@@ -238,6 +258,12 @@ class Classifier(nn.Module):
     def _reduced(self, size: Size) -> Size:
         reduction = self.architecture.reduction
         return size[0] // reduction, size[1] // reduction
+
+
+def _inverse(sources: Tensor) -> Tensor:
+    """Motions of the content, of projective ones that with a last entry of 1."""
+    motions = torch.linalg.inv(sources)
+    return motions / motions[:, 2:, 2:]
 
 
 def _size(maps: Tensor) -> Size:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..geometry import sample
+from ..geometry.grids import full_precision
 from .warps import spline_grid, unit_grid, warp_family
 
 Size = tuple[int, int]
@@ -19,10 +20,10 @@ class SpatialTransformer(nn.Module):
     """Warps maps (N, C, H, W) by what a localisation network reads from them.
 
     `features` maps the localisation's input to (N, F); a linear regression to the family's
-    parameters follows, zero at first, so that an untrained transformer is the identity and weight
-    decay pulls to it. `size` (rows, columns) of what the localisation sees is needed where it is
-    not square, for the unit of translations. The output has 1/`reduction` of the input's cells per
-    axis and the same field of view.
+    parameters follows, zero at first, so that an untrained transformer is the identity (up to the
+    rounding of coordinates) and weight decay pulls to it. Translations are in units of half the
+    shorter side of what is warped. The output has 1/`reduction` of the input's cells per axis and
+    the same field of view.
 
     `beyond` is what lies outside the map: "nearest" (the edge goes on) or "fill" with `fill` (one
     value or one per channel, of the *normalised* background: with zeros an image that is not black
@@ -34,7 +35,7 @@ class SpatialTransformer(nn.Module):
 
     >>> pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> images = torch.randn(2, 3, 8, 8)
-    >>> torch.equal(SpatialTransformer(pool, 3)(images), images)
+    >>> torch.allclose(SpatialTransformer(pool, 3)(images), images, atol=1e-5)
     True
     """
 
@@ -65,13 +66,19 @@ class SpatialTransformer(nn.Module):
 
     def locate(self, maps: Tensor) -> Tensor:
         """Return the parameters (N, k) that the localisation network reads from maps."""
-        return self.regression(self.features(maps))
+        if self._still:
+            return maps.new_zeros(len(maps), self.family.parameters)
+        features = self.features(maps)
+        with full_precision(maps.device):
+            return self.regression(features.to(self.regression.weight.dtype))
 
-    def sources(self, maps: Tensor) -> Tensor:
+    def sources(self, maps: Tensor) -> Tensor | None:
         """Return the source matrices (N, 2, 3) or (N, 3, 3), in half sides, for maps.
 
-        Raises ProbeError for thin plate splines.
+        None, the identity, inside `still_transformers`. Raises ProbeError for thin plate splines.
         """
+        if self._still:
+            return None
         if self.family.sources is None:
             raise ProbeError("a thin plate spline has no matrix; use another family of warps")
         return self.family.sources(self.locate(maps))
@@ -86,9 +93,14 @@ class SpatialTransformer(nn.Module):
         if sources is None:
             if out == size:
                 return maps
-            eye = torch.eye(2, 3, dtype=maps.dtype, device=maps.device)
-            sources = eye.expand(len(maps), 2, 3)
-        return self._sample(maps, unit_grid(sources.to(maps.dtype), out, size))
+            eye = torch.eye(2, 3, device=maps.device)
+            sources = eye.to(self.regression.weight.dtype).expand(len(maps), 2, 3)
+        return self._sample(maps, unit_grid(sources, out, size))
+
+    @property
+    def still(self) -> bool:
+        """Whether the transformer is held at the identity, see `still_transformers`."""
+        return self._still
 
     def output_size(self, size: Size) -> Size:
         """Return the size of the output for maps of a size."""
@@ -110,7 +122,7 @@ class SpatialTransformer(nn.Module):
         return f"family={self.family.name}, reduction={self.reduction}, beyond={self.beyond}"
 
     def _sample(self, maps: Tensor, grid: Tensor) -> Tensor:
-        return sample(maps, grid.to(maps.dtype), beyond=self.beyond, fill=self.fill)
+        return sample(maps, grid, beyond=self.beyond, fill=self.fill)
 
 
 def in_parallel(transformers: Iterable[nn.Module], maps: Tensor) -> Tensor:

@@ -136,22 +136,21 @@ def spline_grid(parameters: Tensor, out: Size, size: Size) -> Tensor:
     return thin_plate_grid(displacements, out, size)
 
 
-def composed(first: Tensor, then: Tensor) -> Tensor:
+def composed(first: Tensor | None, then: Tensor | None) -> Tensor | None:
     """Return the source matrices of one warp followed by another, of what the first shows.
 
     The warped image of the first is read by the second, so its source acts last: first · then.
+    None is the identity.
     """
+    if first is None or then is None:
+        return then if first is None else first
     rows = max(first.shape[1], then.shape[1])
-    return (_square(first) @ _square(then))[:, :rows]
+    return (square(first) @ square(then))[:, :rows]
 
 
-def _square(sources: Tensor) -> Tensor:
+def square(sources: Tensor) -> Tensor:
+    """Return source matrices (N, 2, 3) or (N, 3, 3) as (N, 3, 3)."""
     if sources.shape[1] == 3:
         return sources
     last = sources.new_tensor([0.0, 0.0, 1.0]).expand(len(sources), 1, 3)
     return torch.cat([sources, last], 1)
-
-
-def square(sources: Tensor) -> Tensor:
-    """Return source matrices as (N, 3, 3)."""
-    return _square(sources)
