@@ -13,7 +13,6 @@ example:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
 
-from _common import folders, parser, run  # noqa: E402  (beside this script)
+from _common import folders, parser, probe_config, run, write_provenance  # noqa: E402  (beside this script)
 
 DEFAULTS = ("rotation:-180:180:15", "scaling:0.5:2:9")
 OVERVIEW = "overview"
@@ -45,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe every group and write all of them, or nothing."""
-    from invariance_probe.probing import Options, ProbeConfig, run_config
+    from invariance_probe.probing import run_config
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_residuals, save_figures, to_markdown
 
@@ -55,17 +54,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     results = []
     with whole_folder(asked.out, overwrite=asked.overwrite, parts=parts) as folder:
         for name, transforms in zip(groups, asked.transforms, strict=True):
-            config = ProbeConfig(
-                network=asked.network,
-                checkpoint=asked.checkpoint,
-                layers=tuple(asked.layers),
-                transforms=transforms,
-                images=asked.data,
-                data_root=asked.data_root,
-                number=asked.number,
-                device=asked.device,
-                options=Options(seed=asked.seed),
-            )
+            config = probe_config(asked, transforms, asked.layers)
             result = run_config(config)
             result.save(folder / name)
             save_figures(result, folder / name / FIGURES, asked.formats)
@@ -82,8 +71,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             "command": command,
             "runs": {n: r.provenance for n, r in zip(groups, results, strict=True)},
         }
-        text = json.dumps(about, indent=2, sort_keys=True)
-        (folder / OVERVIEW / "provenance.json").write_text(text + "\n", encoding="utf-8")
+        write_provenance(folder / OVERVIEW, about)
     return parts
 
 

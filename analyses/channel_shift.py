@@ -14,7 +14,6 @@ example:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
 
-from _common import folders, parser, run  # noqa: E402  (beside this script)
+from _common import folders, parser, probe_config, run, write_provenance  # noqa: E402  (beside this script)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +49,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe every group and write all of them, or nothing; returns the folders' names."""
     import pandas as pd
 
-    from invariance_probe.probing import Options, ProbeConfig, run_config
+    from invariance_probe.probing import run_config
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import save_figures
     from invariance_probe.reporting.files import check_formats
@@ -62,17 +61,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     with whole_folder(asked.out, overwrite=asked.overwrite, parts=parts) as folder:
         rows, preferred, runs = [], [], {}
         for name, transforms in zip(groups, asked.transforms, strict=True):
-            config = ProbeConfig(
-                network=asked.network,
-                checkpoint=asked.checkpoint,
-                layers=tuple(asked.layers),
-                transforms=transforms,
-                images=asked.data,
-                data_root=asked.data_root,
-                number=asked.number,
-                device=asked.device,
-                options=Options(seed=asked.seed),
-            )
+            config = probe_config(asked, transforms, asked.layers)
             result = run_config(config)
             result.save(folder / name)
             save_figures(result, folder / name / FIGURES, asked.formats)
@@ -91,10 +80,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             if found:
                 whole = pd.concat(found, ignore_index=True)
                 whole.to_csv(own / f"{name}.csv", index=False, lineterminator="\n")
-        text = json.dumps(
-            {"command": command, "runs": runs}, indent=2, sort_keys=True, ensure_ascii=False
-        )
-        (own / "provenance.json").write_text(text + "\n", encoding="utf-8")
+        write_provenance(own, {"command": command, "runs": runs})
     return parts
 
 

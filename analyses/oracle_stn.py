@@ -14,7 +14,6 @@ example:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
 
-from _common import parser, run  # noqa: E402  (beside this script)
+from _common import parser, probe_config, run, write_provenance  # noqa: E402  (beside this script)
 
 if TYPE_CHECKING:
     from invariance_probe.probing import OracleResult, Result
@@ -47,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Run oracle and probe on the same halves of the same images; write all or nothing."""
     from invariance_probe.geometry import parse_transforms
-    from invariance_probe.probing import Options, ProbeConfig, oracle, run_config
+    from invariance_probe.probing import oracle, run_config
     from invariance_probe.probing.config import load_images, load_network
     from invariance_probe.probing.storage import check_free, whole_folder
     from invariance_probe.reporting.files import check_formats
@@ -56,17 +55,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     parse_transforms(transforms)  # the cheapest checks come first
     check_formats(asked.formats)
     check_free(asked.out, overwrite=asked.overwrite, parts=PARTS)
-    config = ProbeConfig(
-        network=asked.network,
-        checkpoint=asked.checkpoint,
-        layers=tuple(asked.layers),
-        transforms=transforms,
-        images=asked.data,
-        data_root=asked.data_root,
-        number=asked.number,
-        device=asked.device,
-        options=Options(seed=asked.seed),
-    )
+    config = probe_config(asked, transforms, asked.layers)
     network = load_network(config)
     found = oracle(
         network, config.layers, config.transforms, load_images(config, network),
@@ -80,8 +69,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         own.mkdir()
         print(write_overview(own, found, probed, asked.formats))
         about = {"command": command, "oracle": found.provenance, "probe": probed.provenance}
-        text = json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False)
-        (own / "provenance.json").write_text(text + "\n", encoding="utf-8")
+        write_provenance(own, about)
     for _, row in found.inadmissible.iterrows():
         print(f"left out: {row['reason']}")
     for warning in dict.fromkeys((*found.warnings, *probed.warnings)):

@@ -15,7 +15,6 @@ example:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
 
-from _common import parser, run  # noqa: E402  (beside this script)
+from _common import parser, probe_config, run, write_provenance  # noqa: E402  (beside this script)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +52,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     from invariance_probe.networks import build_network
     from invariance_probe.networks.controls import gaussian_derivatives, pointwise
     from invariance_probe.networks.symmetry import asymmetry, symmetrised
-    from invariance_probe.probing import Options, ProbeConfig, probe
+    from invariance_probe.probing import Options, probe
     from invariance_probe.probing.config import load_images
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_theorem, theorem_table
@@ -64,17 +63,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     check_formats(asked.formats)
     check_free(asked.out, overwrite=asked.overwrite, parts=PARTS)
     options = Options(seed=asked.seed, erode=asked.erode, channels=False)
-    config = ProbeConfig(
-        network=asked.network,
-        checkpoint=asked.checkpoint,
-        layers=(asked.layer,),
-        transforms=asked.transforms,
-        images=asked.data,
-        data_root=asked.data_root,
-        number=asked.number,
-        device=asked.device,
-        options=options,
-    )
+    config = probe_config(asked, asked.transforms, [asked.layer], options)
     network = build_network(asked.network, checkpoint=asked.checkpoint, seed=asked.seed)
     images = load_images(config, network)
     control = pointwise(inputs=network.channels, seed=asked.seed)
@@ -116,8 +105,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             "asymmetry": asymmetry(network),
             "runs": {part: result.provenance for part, result in results.items()},
         }
-        text = json.dumps(about, indent=2, sort_keys=True, ensure_ascii=False)
-        (own / "provenance.json").write_text(text + "\n", encoding="utf-8")
+        write_provenance(own, about)
     print(report(table))
     for warning in dict.fromkeys(w for result in results.values() for w in result.warnings):
         print(f"note: {warning}")

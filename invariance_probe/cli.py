@@ -1,4 +1,4 @@
-"""The command line: `demo`, `probe`, `layers` and `plot`, thin over the package.
+"""The command line: demo, probe, layers, plot, train and evaluate, thin over the package.
 
 PyTorch and the plotting libraries are imported inside the commands, so that help is immediate.
 """
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ._console import ending, reading, talk, writing
+from ._console import ending, reading, talk, training, writing
 from ._console import options as opt
 from ._version import __version__
 
@@ -207,6 +207,60 @@ def plot(
     ending.written.append(folder)
     for name in names:
         talk.say(str(folder / name))
+
+
+@app.command(cls=reading.Greedy)
+def train(
+    out: opt.RunOut,
+    network: Annotated[
+        str | None,
+        typer.Argument(metavar="NETWORK", help=f"{training.NETWORKS}, ...", show_default=False),
+    ] = None,
+    data: opt.Data = None,
+    data_root: opt.DataFolder = None,
+    preset: opt.Preset = None,
+    settings: opt.Settings = None,
+    seeds: opt.Seeds = None,
+    number: opt.Examples = None,
+    backbone: opt.Backbone = None,
+    family: opt.WarpFamily = None,
+    width: opt.Width = None,
+    network_arg: opt.ArchitectureArg = None,
+    device: opt.Device = None,
+    resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
+    tensorboard: opt.TensorBoard = None,
+) -> None:
+    """Train a classifier, with or without spatial transformers, once per seed."""
+    architecture = {"backbone": backbone, "family": family, "width": width}
+    training.train(
+        network, out, architecture=architecture | (reading.arguments(network_arg) or {}),
+        settings=settings, seeds=seeds, device=device, resume=resume, overwrite=overwrite,
+        tensorboard=tensorboard, data=data, data_root=data_root, preset=preset, number=number,
+    )  # fmt: skip
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders that train has written.", show_default=False),
+    ],
+    passes: opt.NumberOfPasses = 10,
+    data: opt.TestData = None,
+    data_root: opt.DataFolder = None,
+    number: opt.Examples = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the transformations.")] = 0,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Changes no result.")] = 500,
+    device: opt.Device = None,
+    out: opt.TableOut = None,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Measure the test errors of trained runs over several fresh passes."""
+    training.evaluate(
+        runs, passes=passes, data=data, data_root=data_root, number=number, seed=seed,
+        batch_size=batch_size, device=device, out=out, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def _text(path: Path | None) -> str | None:

@@ -30,9 +30,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except ProbeError as error:
             raise _ended(f"error: {error}", 2) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             left = ", ".join(map(str, written))
-            what = f"{left} is complete" if left else "nothing was written"
+            what = f"{left} is complete" if left else str(stop) or "nothing was written"
             raise _ended(f"stopped; {what}", 130) from None
         except BrokenPipeError:
             with suppress(OSError, ValueError):  # the reader has gone: nothing left to tell it

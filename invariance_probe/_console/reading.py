@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Greedy(TyperCommand):
-    """A command without arguments, whose list options take all values up to the next option."""
+    """A command whose list options take all values up to the next option; arguments come first."""
 
-    several = ("--layers", "--transforms", "--network-arg", "--mean", "--std")
+    several = ("--layers", "--transforms", "--network-arg", "--mean", "--std", "--set")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its values, as the parser wants it."""
@@ -54,6 +54,14 @@ def numbers(name: str, values: Sequence[str] | None) -> tuple[float, ...] | None
         raise ProbeError(f"{name} {' '.join(values or ())}: give numbers, such as 0.5") from None
 
 
+def whole_numbers(name: str, text: str | None) -> tuple[int, ...] | None:
+    """The whole numbers of "0,1,2"."""
+    try:
+        return None if text is None else tuple(int(word) for word in words([text]) or ())
+    except ValueError:
+        raise ProbeError(f"{name} {text}: give whole numbers, such as 0,1,2") from None
+
+
 def canvas_size(text: str | None) -> tuple[int, int] | None:
     """(rows, columns) from "224x224" or "224"."""
     if text is None:
@@ -64,7 +72,9 @@ def canvas_size(text: str | None) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
-def arguments(pairs: Sequence[str] | None) -> dict[str, Any] | None:
+def arguments(
+    pairs: Sequence[str] | None, option: str = "--network-arg", example: str = "width=64"
+) -> dict[str, Any] | None:
     """{key: value} from "key=value" texts; values are JSON or Python literals, else text."""
     if not pairs:
         return None
@@ -72,7 +82,7 @@ def arguments(pairs: Sequence[str] | None) -> dict[str, Any] | None:
     for pair in pairs:
         key, mark, text = pair.partition("=")
         if not mark or not key.isidentifier():
-            raise ProbeError(f"--network-arg {pair}: write key=value, such as width=64")
+            raise ProbeError(f"{option} {pair}: write key=value, such as {example}")
         read[key] = text
         for parse in (ast.literal_eval, json.loads):
             with suppress(ValueError, SyntaxError):

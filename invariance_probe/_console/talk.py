@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -37,17 +38,28 @@ def hint(text: str) -> None:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Report]:
-    """A bar with the time left on stderr, or a line at start and end where nobody watches."""
+def progress(title: str, width: int = 30, lines_every: float = math.inf) -> Iterator[Report]:
+    """A bar with the time left on stderr, or a line at start and end where nobody watches.
+
+    There, long work can ask for a line every so many seconds too.
+    """
     console, start = err(), time.monotonic()
     if not console.is_terminal or console.is_dumb_terminal or os.environ.get("CI"):
         console.print(Text(f"{title} ..."), soft_wrap=True)
-        yield lambda done, total, text: None
+        said = start
+
+        def line(done: int, total: int, text: str) -> None:
+            nonlocal said
+            if time.monotonic() - said >= lines_every:
+                said = time.monotonic()
+                console.print(Text(f"{title}: {done} of {total}, {text}"), soft_wrap=True)
+
+        yield line
         console.print(Text(f"{title}: {time.monotonic() - start:.1f} s"), soft_wrap=True)
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", table_column=Column(width=30, no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(width=width, no_wrap=True)),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
         TimeLeft(compact=True),

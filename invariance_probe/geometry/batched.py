@@ -75,12 +75,11 @@ def projective_from_corners(displacements: Tensor, size: tuple[int, int]) -> Ten
     first = torch.stack([x, y, one, zero, zero, zero, -x * to_x, -y * to_x], -1)
     second = torch.stack([zero, zero, zero, x, y, one, -x * to_y, -y * to_y], -1)
     system = torch.cat([first, second], 1)
-    try:
-        entries = torch.linalg.solve(system, torch.cat([to_x, to_y], 1))
-    except RuntimeError as error:
+    entries, failed = torch.linalg.solve_ex(system, torch.cat([to_x, to_y], 1))
+    if bool(failed.any()) or bool(_on_a_line(corners + moved.detach(), size)):
         raise ProbeError(
             "three of the moved corners lie on a line; move the corners by less than half the size"
-        ) from error
+        )
     return torch.cat([entries, torch.ones_like(entries[:, :1])], 1).reshape(-1, 3, 3)
 
 
@@ -103,6 +102,14 @@ def scale_of(transforms: Tensor) -> Tensor:
     """Return the scale factor of each transformation (N, 3, 3): the root of its area factor."""
     a = transforms
     return (a[:, 0, 0] * a[:, 1, 1] - a[:, 0, 1] * a[:, 1, 0]).abs().sqrt()
+
+
+def _on_a_line(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Whether three of any four points (N, 4, 2) span no triangle worth the name."""
+    triples = torch.tensor([(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)], device=points.device)
+    one, two, three = points[:, triples].unbind(2)
+    (ax, ay), (bx, by) = (two - one).unbind(-1), (three - one).unbind(-1)
+    return ((ax * by - ay * bx).abs() < 1e-9 * size[0] * size[1]).any()
 
 
 def _linear(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ProbeError
+from .grids import full_precision
 
 POINTS = 16
 
@@ -43,7 +44,8 @@ def thin_plate_grid(
         )
     base, basis = (torch.from_numpy(part).to(displacements) for part in _spline(size, canvas))
     half = displacements.new_tensor([canvas[1] / 2, canvas[0] / 2])
-    seen = base + basis @ displacements
+    with full_precision(displacements.device):
+        seen = base + basis @ displacements
     return (seen / half).reshape(len(displacements), *size, 2)
 
 

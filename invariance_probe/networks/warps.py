@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..geometry import sampling_grid, thin_plate_grid
+from ..geometry.grids import full_precision
 
 Size = tuple[int, int]
 
@@ -145,7 +146,8 @@ def composed(first: Tensor | None, then: Tensor | None) -> Tensor | None:
     if first is None or then is None:
         return then if first is None else first
     rows = max(first.shape[1], then.shape[1])
-    return (square(first) @ square(then))[:, :rows]
+    with full_precision(first.device):
+        return (square(first) @ square(then))[:, :rows]
 
 
 def square(sources: Tensor) -> Tensor:

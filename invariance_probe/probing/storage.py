@@ -25,6 +25,7 @@ TABLES = (
     "channels", "tuning", "composition", "bounds",
 )  # fmt: skip
 ORACLE_TABLES = ("accuracy", "inadmissible")
+CLASSIFIER_TABLES = ("errors", "poses")  # of the analyses of trained classifiers
 FIGURES = "figures"
 _ARRAYS, _PROVENANCE = "per_image.npz", "provenance.json"
 _DAMAGE = (
@@ -77,7 +78,8 @@ def _is_result(folder: Path) -> bool:
     if not (folder / _PROVENANCE).is_file():
         return False
     figures = folder / FIGURES
-    known = {_PROVENANCE, _ARRAYS, FIGURES} | {f"{name}.csv" for name in (*TABLES, *ORACLE_TABLES)}
+    tables = (*TABLES, *ORACLE_TABLES, *CLASSIFIER_TABLES)
+    known = {_PROVENANCE, _ARRAYS, FIGURES} | {f"{name}.csv" for name in tables}
     held = {entry.name for entry in folder.iterdir()}
     printed = {
         name for name in held if name.startswith("table_") and name.endswith((".md", ".tex"))

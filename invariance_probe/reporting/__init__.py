@@ -1,6 +1,8 @@
 """Reporting: figures and tables of a result. Figures are returned, never shown."""
 
+from .aligned import plot_aligned, plot_class_means
 from .channels import plot_channel_shift, plot_moved
+from .classifier_tables import classifier_latex, classifier_markdown, classifier_table
 from .composition import plot_composition
 from .curves import plot_residuals
 from .files import save_figures, write_figure
@@ -8,6 +10,7 @@ from .gallery import plot_gallery
 from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
+from .learned import plot_learned
 from .oracle import plot_oracle
 from .oracle_tables import (
     oracle_latex,
@@ -16,23 +19,31 @@ from .oracle_tables import (
     rungs_and_accuracies,
     rungs_markdown,
 )
+from .poses import plot_pose_histogram
 from .spread import plot_spread
 from .tables import ladder_table, to_latex, to_markdown
 from .theorem import plot_theorem, theorem_table
 from .tuning import plot_tuning
 
 __all__ = [
+    "classifier_latex",
+    "classifier_markdown",
+    "classifier_table",
     "ladder_table",
     "oracle_latex",
     "oracle_markdown",
     "oracle_table",
+    "plot_aligned",
     "plot_channel_shift",
+    "plot_class_means",
     "plot_composition",
     "plot_gallery",
     "plot_ladder",
     "plot_landscape",
+    "plot_learned",
     "plot_moved",
     "plot_oracle",
+    "plot_pose_histogram",
     "plot_recovered",
     "plot_residuals",
     "plot_spread",

@@ -46,6 +46,11 @@ class Batches:
         self._top = (images.source_size[0] - images.canvas[0]) // 2
         self._left = (images.source_size[1] - images.canvas[1]) // 2
 
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation, one value per channel."""
+        return tuple(self._mean.flatten().tolist()), tuple(self._std.flatten().tolist())
+
     def read(self, indices: Sequence[int]) -> Tensor:
         """Return the canvases of the asked images, normalised."""
         height, width = self._images.canvas

@@ -12,6 +12,7 @@ from torch.nn import functional
 from ..data import ImageSet
 from ..errors import ProbeError
 from ._batches import Batches, device_of, labels_of
+from ._modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,14 @@ def evaluate(
     labels = labels_of(images)
     device = device_of(network)
     batches = Batches(images, mean, std, device)
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     correct, loss = 0, 0.0
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(images), batch_size):
-                chosen = range(start, min(start + batch_size, len(images)))
-                target = labels[start : chosen.stop].to(device)
-                logits = checked_logits(network(batches.read(chosen)), target)
-                correct += int((logits.argmax(1) == target).sum())
-                loss += float(functional.cross_entropy(logits, target, reduction="sum"))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluation_mode(network), torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            chosen = range(start, min(start + batch_size, len(images)))
+            target = labels[start : chosen.stop].to(device)
+            logits = checked_logits(network(batches.read(chosen)), target)
+            correct += int((logits.argmax(1) == target).sum())
+            loss += float(functional.cross_entropy(logits, target, reduction="sum"))
     return Evaluation(correct / len(images), loss / len(images), correct, len(images))
 
 

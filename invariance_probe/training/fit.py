@@ -1,82 +1,21 @@
-"""A plain, seeded training loop for classifiers, resumable after every epoch."""
+"""Training on labelled upright images, epoch by epoch: the training loop for an image set."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.nn import functional
+from torch import Tensor, nn
 
 from ..data import ImageSet
-from ..errors import ProbeError
+from ..data.examples import Batch
 from ._batches import Batches, device_of, labels_of
+from .checks import probing_pass
 from .evaluate import checked_logits
-from .progress import load_progress, save_progress
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: everything that changes the outcome, besides network and images.
-
-    Attributes
-    ----------
-    optimizer : "sgd" (Nesterov where momentum > 0) or "adam" (momentum is its beta 1).
-    learning_rate : the highest value of the schedule.
-    schedule : "onecycle" (linear rise over the first quarter, cosine fall to 0), "step" (divided by
-        10 after each third) or "constant".
-    seed : order of the images and randomness inside the network (dropout).
-    """
-
-    epochs: int = 10
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 0.0005
-    schedule: str = "onecycle"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ProbeError(
-                f"{self.epochs} epochs in batches of {self.batch_size}; give at least 1 of each"
-            )
-        if self.optimizer not in ("sgd", "adam"):
-            raise ProbeError(f"unknown optimizer '{self.optimizer}'; give 'sgd' or 'adam'")
-        if self.schedule not in ("onecycle", "step", "constant"):
-            raise ProbeError(
-                f"unknown schedule '{self.schedule}'; give 'onecycle', 'step' or 'constant'"
-            )
-        if not (self.learning_rate > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0):
-            raise ProbeError(
-                f"learning rate {self.learning_rate}, momentum {self.momentum}, weight decay "
-                f"{self.weight_decay}; give a rate > 0, a momentum in [0, 1) and a decay >= 0"
-            )
-
-    def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of one step (0 ... steps - 1).
-
-        >>> [round(Recipe(schedule="step", learning_rate=1).rate(s, 6), 3) for s in range(6)]
-        [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
-        """
-        done = (step + 0.5) / steps
-        if self.schedule == "onecycle":
-            rise = 0.25
-            part = (
-                done / rise
-                if done < rise
-                else 0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))
-            )
-        elif self.schedule == "step":
-            part = 10.0 ** -int(3 * done)
-        else:
-            part = 1.0
-        return self.learning_rate * part
+from .loop import Row, run
+from .recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -113,79 +52,66 @@ def fit(
     Raises ProbeError for images without labels, logits that do not fit them, a loss that is not
     finite, and a progress file of another network, recipe or set of images.
     """
-    recipe = recipe or Recipe()
-    labels = labels_of(images)
-    device = device_of(network)
-    batches = Batches(images, mean, std, device)
-    optimizer = _optimizer(network, recipe)
-    per_epoch = math.ceil(len(images) / recipe.batch_size)
-    history: list[Epoch] = []
+    recipe = replace(recipe or Recipe(), report_every=None, validate_every=None)
+    examples = ImageExamples(images, mean, std, device_of(network))
+    first = examples.batch(range(min(recipe.batch_size, len(images))))
+    logits = probing_pass(network, first.images, images.description)
+    # All labels at once: none of them is looked at again while training.
+    checked_logits(logits[:1].expand(len(images), *logits.shape[1:]), examples.labels)
     identity = {}
     if progress_file is not None:
         # Hashing reads all images once, so only where it is needed.
-        identity = {**asdict(recipe), "images": images.sha256, "mean": mean, "std": std}
-        rows = load_progress(Path(progress_file), network, optimizer, identity)
-        names = {f.name for f in fields(Epoch)}
-        history = [Epoch(**{k: v for k, v in row.items() if k in names}) for row in rows]
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        for number in range(len(history) + 1, recipe.epochs + 1):
-            began = time.perf_counter()
-            # A seed per epoch rather than a running state: a resumed run needs no generator state.
-            seed = recipe.seed * 1_000_003 + number
-            torch.manual_seed(seed)
-            order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-            network.train()
-            loss_sum, correct = 0.0, 0
-            for index in range(per_epoch):
-                rate = recipe.rate((number - 1) * per_epoch + index, recipe.epochs * per_epoch)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                chosen = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
-                target = labels[chosen].to(device)
-                logits = checked_logits(network(batches.read(chosen.tolist())), target)
-                loss = functional.cross_entropy(logits, target)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                value = float(loss.detach())
-                if not math.isfinite(value):
-                    raise ProbeError(
-                        f"the loss became {value} in epoch {number}; lower the learning rate "
-                        f"({recipe.learning_rate:g}), and check the images and the normalisation"
-                    )
-                loss_sum += value * len(chosen)
-                correct += int((logits.argmax(1) == target).sum())
-            epoch = Epoch(
-                number,
-                loss_sum / len(images),
-                correct / len(images),
-                rate,
-                time.perf_counter() - began,
-            )
-            history.append(epoch)
-            if progress_file is not None:
-                rows = [asdict(entry) for entry in history]
-                save_progress(Path(progress_file), network, optimizer, identity, rows)
-            if on_epoch is not None:
-                on_epoch(epoch)
-    network.eval()
-    return tuple(history)
+        identity = {**recipe.as_dict(), "images": images.sha256, "mean": mean, "std": std}
+
+    def on_row(row: Row) -> None:
+        if on_epoch is not None:
+            on_epoch(_epoch(row))
+
+    rows = run(
+        network, examples, recipe, identity=identity, progress_file=progress_file, on_row=on_row,
+        save_every_steps=recipe.per_epoch(len(images)),
+    )  # fmt: skip
+    return tuple(_epoch(row) for row in rows)
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if not parameters:
-        raise ProbeError("the network has no parameters to train; give one that has")
-    if recipe.optimizer == "adam":
-        betas = (recipe.momentum, 0.999)
-        return torch.optim.Adam(
-            parameters, lr=recipe.learning_rate, betas=betas, weight_decay=recipe.weight_decay
-        )
-    return torch.optim.SGD(
-        parameters,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        weight_decay=recipe.weight_decay,
-    )
+def _epoch(row: Row) -> Epoch:
+    return Epoch(row.epoch, row.loss, row.accuracy, row.learning_rate, row.seconds)
+
+
+class ImageExamples:
+    """Labelled upright images as examples whose draws are all the same."""
+
+    positions = 1
+    fresh = False
+
+    def __init__(
+        self,
+        images: ImageSet,
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
+        device: torch.device | str,
+    ) -> None:
+        self.labels = labels_of(images).to(device)
+        self._images, self._given = images, (mean, std)
+        self._batches = Batches(images, mean, std, device)
+        self.mean, self.std = self._batches.normalisation
+        self.description, self.sha256 = images.description, ""
+        self.channels, self.canvas = images.channels, images.canvas
+        self.classes = int(self.labels.max()) + 1
+        self.background = tuple(-m / s for m, s in zip(self.mean, self.std, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def draw(self, seed: int) -> ImageExamples:
+        """Return the images as they are."""
+        return self
+
+    def batch(self, indices: Sequence[int] | Tensor) -> Batch:
+        """Return the asked images, normalised."""
+        asked = indices.tolist() if isinstance(indices, Tensor) else list(indices)
+        return Batch(self._batches.read(asked), self.labels[asked])
+
+    def to(self, device: torch.device | str) -> ImageExamples:
+        """Return the same examples with batches made on a device."""
+        return ImageExamples(self._images, *self._given, device)

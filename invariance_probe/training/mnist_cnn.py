@@ -27,11 +27,18 @@ from ..data.pack import PUBLISHED_MD5, checked_bytes
 from ..errors import ProbeError
 from ..networks.classifiers import MnistCNN
 from .evaluate import evaluate
-from .fit import Epoch, Recipe, fit
+from .fit import Epoch, fit
 from .progress import save_tensors, write_atomically
+from .recipe import Recipe
 
 # Mean and standard deviation of the training pixels in [0, 1], as the paper's code has them.
 MEAN, STD = 0.1307, 0.3081
+
+# What of a recipe this command takes and states.
+FIELDS = (
+    "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "weight_decay", "schedule",
+    "seed",
+)  # fmt: skip
 
 
 def train(
@@ -77,7 +84,7 @@ def train(
         "test_correct": result.correct,
         "test_images": result.number,
         "test_loss": result.loss,
-        "recipe": asdict(recipe),
+        "recipe": _stated(recipe),
         "command": _command(recipe),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -107,8 +114,12 @@ def _checked(root: str | Path, name: str) -> str:
     return PUBLISHED_MD5[name]
 
 
+def _stated(recipe: Recipe) -> dict[str, Any]:
+    return {name: getattr(recipe, name) for name in FIELDS}
+
+
 def _command(recipe: Recipe) -> str:
-    options = {k.replace("_", "-"): v for k, v in asdict(recipe).items()}
+    options = {k.replace("_", "-"): v for k, v in _stated(recipe).items()}
     given = " ".join(f"--{key} {value}" for key, value in options.items())
     module = "invariance_probe.training.mnist_cnn"
     return f"python -m {module} --data-root DIR --out FILE.safetensors {given}"
@@ -132,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-root", required=True, help="folder that holds MNIST/raw")
     parser.add_argument("--out", required=True, type=Path, help="checkpoint (.safetensors)")
     parser.add_argument("--resume", action="store_true", help="keep and take up FILE.progress")
-    for name, default in asdict(Recipe()).items():
+    for name, default in _stated(Recipe()).items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(default), default=default, help=f"({default})")
     options = vars(parser.parse_args(arguments))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,30 +11,11 @@ import pytest
 
 from invariance_probe.probing import load_result
 
-SCRIPT = Path(__file__).resolve().parents[2] / "analyses" / "alignment_error.py"
 QUICK = ["--layers", "pool2", "--number", "8", "--formats", "svg"]
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("alignment_error", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_help_shows_an_example_and_loads_nothing_heavy() -> None:
-    code = (
-        f"import runpy, sys\nsys.argv = ['alignment_error.py', '--help']\n"
-        f"try:\n    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
-        "except SystemExit as stop:\n    code = stop.code\n"
-        "print('status', code, [m for m in ('torch', 'pandas', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "python analyses/alignment_error.py --checkpoint" in done.stdout
-    assert done.stdout.splitlines()[-1] == "status 0 []"
+def test_help_shows_an_example_and_loads_nothing_heavy(shows_help: Callable[[str], None]) -> None:
+    shows_help("--checkpoint")
 
 
 def test_a_folder_per_group_with_tables_provenance_and_figures(
@@ -79,17 +58,9 @@ def test_a_folder_per_group_with_tables_provenance_and_figures(
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    script: ModuleType,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    message: str,
+    refuses: Callable[[list[str], str], None], words: list[str], message: str
 ) -> None:
-    out = tmp_path / "out"
-    assert script.main([*QUICK, "--transforms", "rotation:90", *words, "--out", str(out)]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ") and message in said and said.count("\n") == 1
-    assert not out.exists()
+    refuses([*QUICK, "--transforms", "rotation:90", *words], message)
 
 
 def test_groups_of_one_kind_get_folders_of_their_own(script: ModuleType) -> None:

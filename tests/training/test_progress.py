@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from invariance_probe import ProbeError
@@ -19,6 +20,25 @@ def test_tensors_and_views_come_back(tmp_path: Path) -> None:
     back = load_file(tmp_path / "sub" / "a.safetensors")
     assert torch.equal(back["x"], base)
     assert torch.equal(back["t"], base.T)
+
+
+def test_same_content_same_bytes(tmp_path: Path) -> None:
+    metadata = {name: f"{name} ü" for name in "gfedcba"}
+    tensors = {"w": torch.arange(4.0).reshape(2, 2), "n": torch.tensor(3)}
+    for number in range(4):
+        path = tmp_path / f"{number}.safetensors"
+        save_tensors(path, tensors, metadata if number % 2 else dict(sorted(metadata.items())))
+        with safe_open(path, framework="pt") as stream:
+            assert stream.metadata() == metadata
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert torch.equal(load_file(path)["w"], tensors["w"])
+
+
+def test_channels_last_is_written_as_usual(tmp_path: Path) -> None:
+    value = torch.arange(48.0).reshape(1, 3, 4, 4)
+    save_tensors(tmp_path / "a", {"x": value}, {})
+    save_tensors(tmp_path / "b", {"x": value.to(memory_format=torch.channels_last)}, {})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

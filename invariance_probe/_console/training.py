@@ -1,0 +1,239 @@
+"""The commands `train` and `evaluate`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError
+from . import ending, reading, talk
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from ..training import Progress, TrainConfig
+
+LINES_EVERY = 30.0  # seconds between lines where nobody watches
+NETWORKS = "CNN, STN-C0, STN-C1 or STN-SL1"
+
+
+def train(
+    network: str | None,
+    out: Path,
+    *,
+    architecture: dict[str, Any],
+    settings: Sequence[str] | None,
+    seeds: str | None,
+    device: str | None,
+    resume: bool,
+    overwrite: bool,
+    tensorboard: Path | None,
+    **given: Any,
+) -> None:
+    """Train what the options say; `given` are data, data_root, preset and number."""
+    if resume and overwrite:
+        raise ProbeError("--resume keeps the run and --overwrite replaces it; give one of them")
+    changes = reading.arguments(settings, "--set", "learning_rate=0.02")
+    chosen = reading.whole_numbers("--seeds", seeds)
+    named = {**given, "set": changes, "seeds": chosen, **architecture}
+    used = [f"--{name.replace('_', '-')}" for name, value in named.items() if value is not None]
+    if network is None and not resume:
+        raise ProbeError(f"no network is named; give one, such as {NETWORKS}, or --resume a run")
+    if network is None and used:
+        raise ProbeError(
+            f"{used[0]} without a network: a run that is resumed has its own options; "
+            "leave it away, or give the whole command again"
+        )
+    place = device or "cpu"
+    reading.check_device(place)
+    from ..training import TrainConfig, architecture_for, preset, train_run
+    from ..training.runs import run_config, run_examples
+
+    examples = None
+    if network is None:
+        config = run_config(out)
+    else:
+        data, name = given["data"] or "mnist-r", given["preset"] or "quick"
+        root = given["data_root"]
+        recipe = preset(name, data).changed(changes or {})
+        from ..networks import Architecture
+
+        config = TrainConfig(
+            data, Architecture(), recipe, chosen or (0,), name,
+            None if root is None else str(root), given["number"],
+        )  # fmt: skip
+        with _main_only("reading the data"):
+            examples = run_examples(config, train=True)
+        built = architecture_for(network, data, examples, **architecture)
+        config = TrainConfig.from_dict({**config.as_dict(), "architecture": built.as_dict()})
+    title = f"training {config.architecture.name} on {config.data}"
+    try:
+        with _stopping() as stop, _main_only(title, 44, LINES_EVERY) as report:
+            run = train_run(
+                config, out, examples=examples, device=place, resume=resume, overwrite=overwrite,
+                on_step=_shown(config, report), stop=stop, tensorboard=tensorboard,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if not (out / "config.json").exists():
+            raise
+        raise KeyboardInterrupt(
+            f"go on with: invariance-probe train --resume --out {out}"
+        ) from None
+    if not _main():
+        return
+    ending.written.append(out)
+    for seed, about in run.metadata.items():
+        talk.say(f"seed {seed}: test error {100 * float(about['test_error']):.2f} % (one pass)")
+    talk.say(f"networks and history: {out}", "bold")
+
+
+def evaluate(
+    runs: Sequence[Path],
+    *,
+    passes: int,
+    data: str | None,
+    data_root: Path | None,
+    number: int | None,
+    seed: int,
+    batch_size: int,
+    device: str | None,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Measure the errors of runs, print them and write the table."""
+    if out is not None and out.exists() and (out.is_dir() or not overwrite):
+        raise ProbeError(f"{out} is there already; name another file, or --overwrite it")
+    place = device or "cpu"
+    reading.check_device(place)
+    import pandas as pd
+
+    from ..data.catalogue import load_examples
+    from ..training import load_run
+    from ..training.progress import write_atomically
+    from ..training.tables import evaluate_run, summarise_errors
+
+    loaded = [load_run(folder) for folder in dict.fromkeys(runs)]
+    total = sum(len(run.networks) for run in loaded)
+    tables: list[pd.DataFrame] = []
+    done = 0
+    with talk.progress("evaluating", 44) as report:
+        for run in loaded:
+            name = data or run.config.data
+            root = data_root if data_root is not None or data else run.config.data_root
+            report(done, total, f"{run.folder}: reading the data")
+            examples = load_examples(name, root=root, train=False, number=number)
+
+            def on_seed(seed: int, folder: Path = run.folder) -> None:
+                nonlocal done
+                done += 1
+                report(done, total, f"{folder}: seed {seed}")
+
+            measured = evaluate_run(
+                run, examples, data=name, passes=passes, seed=seed, batch_size=batch_size,
+                device=place, on_seed=on_seed,
+            )  # fmt: skip
+            tables.append(measured)
+    table = pd.concat(tables, ignore_index=True)
+    if out is not None:
+        text = table.to_csv(index=False, lineterminator="\n")
+        write_atomically(out, text.encode())
+        ending.written.append(out)
+    talk.out().print(_errors(summarise_errors(table)))
+    if out is not None:
+        talk.say(f"table: {out}", "bold")
+
+
+def _errors(summary: pd.DataFrame) -> Table:
+    """The errors of runs in percent, a row each."""
+    from rich import box
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    names = (
+        "run",
+        "network",
+        "data",
+        "seeds",
+        "passes",
+        "error %",
+        "sd of\nseeds",
+        "sd of\npasses",
+    )
+    columns = [Column(name, overflow="fold", justify="right") for name in names]
+    for column in columns[:3]:
+        column.justify = "left"
+    table = Table(
+        *columns, title="Test errors", title_justify="left", title_style="bold",
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for row in summary.to_dict("records"):
+        shown = [
+            "–" if row[name] != row[name] else f"{100 * row[name]:.2f}"
+            for name in ("error", "sd_seeds", "sd_passes")
+        ]
+        words = [str(row[name]) for name in ("run", "network", "data", "seeds", "passes")]
+        table.add_row(*(Text(word) for word in (*words, *shown)))
+    return table
+
+
+def _shown(config: TrainConfig, report: talk.Report) -> Callable[[int, Progress], None]:
+    """What the bar shows of a step: seeds one after the other, as one piece of work."""
+
+    def on_step(seed: int, at: Progress) -> None:
+        before = config.seeds.index(seed) * at.steps
+        text = f"seed {seed} loss {at.loss:.3f} {at.accuracy:.1%} {at.images_per_second:,.0f} img/s"
+        if not talk.err().is_terminal:
+            text += f", {_duration(at.seconds_left)} left for this seed"
+        report(before + at.step, len(config.seeds) * at.steps, text)
+
+    return on_step
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed; pressed again it stops at once.
+
+    Processes of torchrun cannot agree on a step to stop after: they stop at once.
+    """
+    asked = threading.Event()
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if not alone or threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def on_signal(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        talk.hint("stopping after this step; Ctrl-C again stops at once")
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _main() -> bool:
+    """Whether this process is the one that talks, among those of torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _main_only(title: str, width: int = 30, lines_every: float = float("inf")) -> Any:
+    """The progress of the process that talks; nothing in the others."""
+    if _main():
+        return talk.progress(title, width, lines_every)
+    return nullcontext(lambda done, total, text: None)

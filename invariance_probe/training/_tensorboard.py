@@ -1,0 +1,53 @@
+"""The history's curves for TensorBoard, which is optional."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError
+
+if TYPE_CHECKING:
+    from .loop import Row
+
+
+class Board:
+    """Writes rows of the history to a folder; does nothing without one.
+
+    Raises ProbeError when TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: str | Path | None) -> None:
+        self._writer: Any = None
+        if folder is None:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ProbeError(
+                "TensorBoard is not installed; pip install 'invariance-probe[tensorboard]', or "
+                "train without it: history.csv holds the same numbers"
+            ) from None
+        self._writer = SummaryWriter(str(folder))
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, row: Row) -> None:
+        """Write one row."""
+        if self._writer is None:
+            return
+        for name in ("loss", "accuracy", "learning_rate", "test_error"):
+            value = getattr(row, name)
+            if value is not None:
+                self._writer.add_scalar(name, value, row.step)

@@ -1,0 +1,104 @@
+"""A training run as plain values, from which it can be made again."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..data.examples import Examples
+from ..errors import ProbeError
+from ..networks.architecture import Architecture, parse_architecture
+from .presets import kind_of_data
+from .recipe import Recipe
+
+# Where the papers halve the resolution behind a transformer: clutter around a small digit.
+_HALVED = ("t", "tc")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run needs: data by name, network, recipe and seeds.
+
+    Attributes
+    ----------
+    data : a name that `load_examples` knows, or a folder; `data_root` is where its files are.
+    architecture : the network, one per seed.
+    recipe : how each is trained; its own seed is not used.
+    seeds : of the initial weights, the transformations and the order, one run each.
+    preset : the name that the recipe came from, for the reader.
+    number : how many training examples, drawn; None takes all.
+    """
+
+    data: str
+    architecture: Architecture
+    recipe: Recipe = field(default_factory=Recipe)
+    seeds: tuple[int, ...] = (0,)
+    preset: str | None = None
+    data_root: str | None = None
+    number: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ProbeError(
+                f"seeds {', '.join(map(str, self.seeds)) or '(none)'}; give different ones from 0 "
+                "on, such as 0,1,2"
+            )
+        if self.number is not None and self.number < 1:
+            raise ProbeError(f"{self.number} training examples; give at least 1")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for JSON."""
+        return {
+            "data": self.data,
+            "data_root": self.data_root,
+            "number": self.number,
+            "architecture": self.architecture.as_dict(),
+            "preset": self.preset,
+            "recipe": self.recipe.as_dict(),
+            "seeds": list(self.seeds),
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> TrainConfig:
+        """Return the configuration of `as_dict`; ProbeError for other fields or values."""
+        known = [one.name for one in fields(TrainConfig)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"give {', '.join(known)}"
+                raise ProbeError(f"a training run has no field '{name}'; {hint}")
+        if not {"data", "architecture"} <= set(values):
+            raise ProbeError("a training run needs its data and its architecture; give both")
+        given = dict(values)
+        given["architecture"] = Architecture.from_dict(values["architecture"])
+        given["recipe"] = Recipe.from_dict(values.get("recipe", {}))
+        given["seeds"] = tuple(values.get("seeds", (0,)))
+        return TrainConfig(**given)
+
+
+def architecture_for(name: str, data: str, examples: Examples, **given: Any) -> Architecture:
+    """Return the architecture of a name such as "STN-SL1" as the papers use it on a data set.
+
+    Canvas, channels, classes, positions and background are those of the examples, the backbone that
+    of the data. Behind a transformer the image is halved for translated and cluttered digits, and
+    beyond its edge is the edge again, but the background for SVHN. `given` fields come first.
+    Source: papers' programs (Finnveden, Jansson & Lindeberg 2021). Raises ProbeError for fields
+    that do not fit.
+    """
+    kind = kind_of_data(data)
+    fitted: dict[str, Any] = {
+        "canvas": tuple(examples.canvas),
+        "channels": examples.channels,
+        "classes": examples.classes,
+        "positions": examples.positions,
+        "fill": tuple(examples.background),
+        "beyond": "fill" if kind == "svhn" else "nearest",
+        "reduction": 1,
+    }
+    if name.strip().upper().startswith("ST") and Path(data).name.rpartition("-")[2] in _HALVED:
+        fitted["reduction"] = 2
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return parse_architecture(name, **{"backbone": kind, **fitted, **chosen})
