@@ -37,9 +37,9 @@ def warp_each(
     Convention: transformations move content in image coordinates: (T_h f)(x) = f(h^-1 x).
 
     >>> from invariance_probe.geometry import translations_of
-    >>> row = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+    >>> row = torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]])
     >>> warp_each(row, translations_of(torch.tensor([[1.0, 0.0]])))
-    tensor([[[[0., 1., 2.]]]])
+    tensor([[[[0., 1., 2., 3.]]]])
     """
     if transforms.shape != (len(images), 3, 3):
         raise ProbeError(

@@ -7,6 +7,9 @@ from .evaluate import Evaluation, evaluate
 from .fit import Epoch, fit
 from .loop import Progress, Row, train
 from .passes import Passes, evaluate_passes
+from .pose_runs import run_pose_statistics, run_poses
+from .pose_statistics import orthogonal_regression, pose_deviation, pose_statistics
+from .poses import collect_poses
 from .presets import PRESETS, preset
 from .recipe import Recipe
 from .runs import TrainedRun, load_run, train_run
@@ -23,12 +26,18 @@ __all__ = [
     "TrainedRun",
     "architecture_for",
     "check_fits",
+    "collect_poses",
     "evaluate",
     "evaluate_passes",
     "fit",
     "load_run",
+    "orthogonal_regression",
+    "pose_deviation",
+    "pose_statistics",
     "preset",
     "processes",
+    "run_pose_statistics",
+    "run_poses",
     "train",
     "train_run",
 ]
