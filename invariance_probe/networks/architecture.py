@@ -174,7 +174,7 @@ def _is_number(value: object) -> bool:
 
 
 def _canonical(name: str) -> str:
-    upper = re.sub(r"X(\d)$", r"x\1", name.strip().upper())
+    upper = re.sub(r"(?<=[\dN])X(\d)$", r"x\1", name.strip().upper())
     return "STN-C0" if upper == "ST-CNN" else upper
 
 

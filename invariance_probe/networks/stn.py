@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..geometry import warp_each
+from ..geometry import sample, sampling_grid
 from .architecture import Architecture
 from .backbones import backbone
 from .block_frames import cell_frame, output_size
@@ -19,6 +19,8 @@ from .transformer import SpatialTransformer, in_parallel
 from .warps import composed, in_pixels, square
 
 Size = tuple[int, int]
+
+_SMALLEST = 16  # cells a side, for the convolutions of the heads CNNt and CNNmp
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Alignment:
     ----------
     images : (N, C, H, W), the input as the last alignment shows it, at the input's size; for a
         network that warps maps, the same motion applied to the input.
-    poses : (N, 3, 3) float64, the motion of the content by all alignments together.
+    poses : (N, 3, 3) float64, the motion of the content by all alignments together; NaN where the
+        warp collapses an image to a line or point.
     steps : the motion after each alignment, the last one being `poses`.
 
     Convention: content moves, in image coordinates of the canvas (origin at its centre, pixels, x
@@ -142,7 +145,8 @@ class Classifier(nn.Module):
                         located.append(self._in_pixels(source, images, canvas))
                 steps = tuple(_inverse(step) for step in located)
                 chosen = self.architecture
-                shown = warp_each(images, steps[-1], beyond=chosen.beyond, fill=chosen.fill)
+                grid = sampling_grid(located[-1].to(images.dtype), chosen.canvas, chosen.canvas)
+                shown = sample(images, grid, beyond=chosen.beyond, fill=chosen.fill)
         finally:
             for module, training in modes:
                 module.training = training
@@ -242,7 +246,7 @@ class Classifier(nn.Module):
     def _transformer(self, size: Size, depth: int, *, renders: bool) -> SpatialTransformer:
         self._check_room(size)
         chosen = self.architecture
-        name = _automatic_head(chosen) if chosen.head == "auto" else chosen.head
+        name = _automatic_head(chosen, size) if chosen.head == "auto" else chosen.head
         channels = _channels(self.blocks[:depth], chosen.channels)
         head, features = localisation_head(name, channels, size)
         on_input = depth == 0 or chosen.kind != "C"
@@ -261,8 +265,12 @@ class Classifier(nn.Module):
 
 
 def _inverse(sources: Tensor) -> Tensor:
-    """Motions of the content, of projective ones that with a last entry of 1."""
-    motions = torch.linalg.inv(sources)
+    """Motions of the content, of projective ones that with a last entry of 1.
+
+    NaN where a warp shows a single line or point: no motion does that.
+    """
+    motions, failed = torch.linalg.inv_ex(sources)
+    motions[failed > 0] = torch.nan
     return motions / motions[:, 2:, 2:]
 
 
@@ -288,14 +296,14 @@ def _fresh(blocks: Iterable[nn.Module]) -> nn.ModuleList:
     return own
 
 
-def _automatic_head(chosen: Architecture) -> str:
+def _automatic_head(chosen: Architecture, size: Size) -> str:
     """The head that the papers most plausibly used; docs/classifiers.md says why."""
     if chosen.backbone == "svhn":
         return "SVHN-l" if chosen.depths == (0,) else "SVHN-s"
     if chosen.backbone == "plankton":
         return "plankton-l"
     side = min(chosen.canvas)
-    if chosen.backbone == "fcn" or side < 40:
+    if chosen.backbone == "fcn" or side < 40 or min(size) < _SMALLEST:
         return "FCN"
     return "CNNmp" if side >= 100 else "CNNt"
 

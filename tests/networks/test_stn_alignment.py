@@ -143,3 +143,21 @@ def test_aligned_quarter_turns_give_the_image_and_its_logits_back(name):
     torch.testing.assert_close(network.align(shown).images, still, atol=1e-10, rtol=0)
     upright = network.top(network.blocks[1](network.blocks[0](still)))
     torch.testing.assert_close(network(shown), upright, atol=1e-10, rtol=0)
+
+
+def test_a_collapsed_image_has_no_pose_and_does_not_hide_the_others():
+    network = build_classifier(parse_architecture("STN-C0"))
+    transformer = network.transformers[0]
+
+    class First(torch.nn.Module):
+        def forward(self, images):
+            return (torch.arange(len(images))[:, None] == 0).to(images)
+
+    transformer.features = First()
+    transformer.regression = torch.nn.Linear(1, 6, bias=False)
+    with torch.no_grad():  # the first image is read at one point
+        transformer.regression.weight[:, 0] = torch.tensor([-1.0, 0, 0, 0, -1.0, 0])
+    found = network.align(torch.rand(3, 1, 28, 28))
+    assert found.poses[0].isnan().all()
+    torch.testing.assert_close(found.poses[1:], torch.eye(3).double().expand(2, 3, 3))
+    assert found.images.isfinite().all()
