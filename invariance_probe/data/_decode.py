@@ -38,7 +38,7 @@ def read_header(path: Path, shown: str) -> Header:
         raise
     # Pillow's readers raise nearly any exception on damaged files.
     except Exception as error:
-        raise _unreadable(shown, error) from error
+        raise unreadable(shown, error) from error
     return Header((columns, rows) if turned else (rows, columns), 1 if grey else 3)
 
 
@@ -52,16 +52,21 @@ def read_pixels(path: Path, shown: str, size: Size, channels: int) -> np.ndarray
     except MemoryError:
         raise
     except Exception as error:
-        raise _unreadable(shown, error) from error
+        raise unreadable(shown, error) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _unreadable(shown: str, error: Exception) -> ProbeError:
+def damage(error: Exception) -> str:
+    """What is wrong with an image, in few words: Pillow's readers raise nearly any exception."""
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "cannot identify image file" in detail:
-        detail = "no known image format"
+    return "no known image format" if "cannot identify image file" in detail else detail
+
+
+def unreadable(shown: str, error: Exception) -> ProbeError:
+    """The error for an image file that cannot be decoded."""
     return ProbeError(
-        f"'{shown}' cannot be read as an image ({detail}); repair it, or take it out of the folder"
+        f"'{shown}' cannot be read as an image ({damage(error)}); repair it, or take it out of the "
+        "folder"
     )
 
 

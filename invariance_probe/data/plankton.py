@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..geometry import rotations_of, scalings_of, shears_of, translations_of, warp_each
+from ._decode import unreadable
 from ._sizes import Size
 from .examples import Batch
 from .fixed import LazyPixels, Pixels, channel_statistics, checked_indices, first_of, normalised
@@ -241,14 +242,8 @@ def _picture(path: Path) -> np.ndarray:
         small = np.asarray(inverted.resize((width, height), Image.Resampling.BILINEAR))
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers raise nearly any exception on damaged files
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "cannot identify image file" in detail:
-            detail = "no known image format"
-        raise ProbeError(
-            f"'{path}' cannot be read as an image ({detail}); repair it, or take it out of the "
-            "folder"
-        ) from error
+    except Exception as error:
+        raise unreadable(str(path), error) from error
     padded = np.zeros((SIDE, SIDE), dtype=np.uint8)
     top, left = (SIDE - height) // 2, (SIDE - width) // 2
     padded[top : top + height, left : left + width] = small

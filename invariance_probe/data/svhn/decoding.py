@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import ProbeError
+from .._decode import damage
 from ..fixed import channel_statistics
 from .crops import SIDE, number_crop
 from .digit_struct import Entry, Progress, read_digit_struct
@@ -163,12 +164,9 @@ def _crop(part: Part, entry: Entry, content: bytes) -> np.ndarray:
         return number_crop(content, entry.boxes)
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers raise nearly any exception on damaged files
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "cannot identify image file" in detail:
-            detail = "no known image format"
+    except Exception as error:
         raise ProbeError(
-            f"'{entry.name}' of '{part.shown}' cannot be read ({detail}); fetch it again"
+            f"'{entry.name}' of '{part.shown}' cannot be read ({damage(error)}); fetch it again"
         ) from error
 
 
