@@ -33,7 +33,7 @@ def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "adam":
-        betas = (recipe.momentum, 0.999)
+        betas = (float(recipe.momentum), 0.999)
         return torch.optim.Adam(
             groups, lr=recipe.learning_rate, betas=betas, weight_decay=recipe.weight_decay
         )
