@@ -87,6 +87,8 @@ def probe(
     out: opt.Out,
     network: opt.Network = None,
     checkpoint: opt.Checkpoint = None,
+    checkpoint_entry: opt.CheckpointEntry = None,
+    allow_partial: opt.AllowPartial = False,
     network_arg: opt.NetworkArg = None,
     layers: opt.Layers = None,
     transforms: opt.Transforms = None,
@@ -120,6 +122,8 @@ def probe(
     given = {
         "network": network,
         "checkpoint": _text(checkpoint),
+        "checkpoint_entry": checkpoint_entry,
+        "allow_partial": allow_partial or None,
         "arguments": reading.arguments(network_arg),
         "layers": reading.words(layers),
         "transforms": " ".join(transforms) if transforms else None,
@@ -166,6 +170,8 @@ def probe(
 def show_layers(
     network: opt.Network = None,
     checkpoint: opt.Checkpoint = None,
+    checkpoint_entry: opt.CheckpointEntry = None,
+    allow_partial: opt.AllowPartial = False,
     network_arg: opt.NetworkArg = None,
     canvas: opt.Canvas = None,
     layers: opt.ListedLayers = None,
@@ -179,11 +185,14 @@ def show_layers(
         built = build_network(
             network or "mnist_cnn",
             checkpoint=_text(checkpoint),
+            checkpoint_entry=checkpoint_entry,
+            allow_partial=allow_partial,
             **(reading.arguments(network_arg) or {}),
         )
         size = reading.canvas_size(canvas) or built.canvas
         table, notes = tables.layers(built, size, reading.words(layers), everything, report)
     talk.out().print(table)
+    notes = [f"input: {built.preprocessing}", *(built.fit.notes if built.fit else ()), *notes]
     for note in notes:
         talk.say(note, "dim")
 

@@ -21,7 +21,18 @@ Network = Annotated[
 ]
 Checkpoint = Annotated[
     Path | None,
-    Option(metavar="FILE", help="Weights: .safetensors, or .pt that holds tensors only."),
+    Option(
+        metavar="FILE",
+        help="Weights: safetensors (also the index of shards), a .pt that holds tensors only, or "
+        "the weights of a TorchScript or torch.export archive.",
+    ),
+]
+CheckpointEntry = Annotated[
+    str | None,
+    Option(metavar="NAME", help="Which state dict of the file, for example state_dict_ema."),
+]
+AllowPartial = Annotated[
+    bool, Option("--allow-partial", help="Load what fits of a checkpoint; the rest is reported.")
 ]
 NetworkArg = Annotated[
     list[str] | None,

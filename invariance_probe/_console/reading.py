@@ -139,9 +139,10 @@ def with_layers(config: ProbeConfig) -> ProbeConfig:
     """The configuration with layers spaced through its network, and a word on which."""
     import torch
 
-    from ..networks import build_network, default_layers, list_layers
+    from ..networks import default_layers, list_layers
+    from ..probing.config import load_network
 
-    built = build_network(config.network, checkpoint=config.checkpoint, **config.arguments)
+    built = load_network(config)
     example = torch.zeros(1, built.channels, *(config.canvas or built.canvas))
     names = default_layers(list_layers(built.module, example))
     hint(f"layers: {', '.join(names)} (choose others with --layers)")

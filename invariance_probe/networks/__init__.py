@@ -2,12 +2,13 @@
 
 from .activations import Activations, check_finite
 from .architecture import Architecture, parse_architecture
-from .build import Network, build_network, network_names
-from .checkpoints import Fit, file_sha256, load_checkpoint, load_state
+from .build import build_network, network_names
+from .checkpoints import Fit, State, file_sha256, load_checkpoint, load_state, read_state
 from .classifiers import MnistCNN
 from .controls import gaussian_derivatives, orbit_bank, oriented_bank, pointwise
 from .frames import LayerFrame, measure_frames, nearest_aligned_size, nearest_aligned_sizes
 from .layers import LayerInfo, default_layers, list_layers, select_layers
+from .network import Network, Preset
 from .stn import Alignment, Classifier, build_classifier
 from .symmetry import asymmetry, symmetrised, symmetry_path
 from .transformer import SpatialTransformer, in_parallel, still_transformers
@@ -23,7 +24,9 @@ __all__ = [
     "LayerInfo",
     "MnistCNN",
     "Network",
+    "Preset",
     "SpatialTransformer",
+    "State",
     "WarpFamily",
     "asymmetry",
     "build_classifier",
@@ -44,6 +47,7 @@ __all__ = [
     "oriented_bank",
     "parse_architecture",
     "pointwise",
+    "read_state",
     "select_layers",
     "still_transformers",
     "symmetrised",

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
@@ -16,51 +16,47 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
+from ._words import shown
 from .architecture import parse_architecture
-from .checkpoints import file_sha256, load_checkpoint, metadata
+from .checkpoints import checkpoint_sha256, file_sha256, load_checkpoint, metadata
 from .classifiers import MnistCNN
+from .network import Network, Preset
 from .stn import Classifier, build_classifier
 from .trained import is_trained, trained_classifier
+from .zoo import IMAGENET, channels_of, from_timm, from_torchvision, of_published
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _MNIST = ((0.1307,), (0.3081,))
+_FILES = (".pt", ".pth", ".pt2", ".ckpt", ".pts", ".torchscript", ".index.json")
 _CONTROLS = ("gaussian_derivatives", "orbit_bank", "oriented_bank", "pointwise")
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network with what must be known to show it images.
-
-    `canvas` (rows, columns) is the input size in pixels, `channels` the number of input planes,
-    `mean` and `std` (one value a channel, or one for all) normalise pixels in [0, 1].
-    `description` says in words what the weights are; `checkpoint_sha256` is the hash of the file
-    they come from, None for random ones.
-    """
-
-    module: nn.Module
-    name: str
-    description: str
-    channels: int
-    canvas: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    checkpoint_sha256: str | None = None
-
-
 def build_network(
-    spec: str, checkpoint: str | Path | None = None, *, seed: int = 0, **kwargs: Any
+    spec: str,
+    checkpoint: str | Path | None = None,
+    *,
+    seed: int = 0,
+    allow_partial: bool = False,
+    checkpoint_entry: str | None = None,
+    **kwargs: Any,
 ) -> Network:
     """Build a network in eval mode from its name; nothing is ever downloaded.
 
     `spec` is "mnist_cnn" (the embedded network, by default with its trained weights), a
-    torchvision classifier ("resnet18" or "torchvision:resnet18"), or "package.module:factory",
-    a callable that returns a module or a Network; the current folder is importable.
+    torchvision classifier ("resnet18" or "torchvision:resnet18"), "timm:NAME" where timm is
+    installed, or "package.module:factory", a callable that returns a module or a Network; the
+    current folder is importable.
     A path to the model.safetensors of a training run is that trained classifier, and
     "classifier:STN-SL1" an untrained one (`kwargs` as for parse_architecture).
     "controls:NAME" is a control network (gaussian_derivatives, orbit_bank, oriented_bank,
     pointwise), "symmetrised:SPEC" the fourfold twin of any of these networks. `kwargs` go to the
     factory, or to the constructor. Without `checkpoint` torchvision networks have random
-    weights, drawn from `seed` and called so in the description.
+    weights, drawn from `seed` and called so in the description. `allow_partial` loads the part of
+    a checkpoint that fits, `checkpoint_entry` names the one to take of several state dicts in the
+    file ("state_dict_ema"); the result's `fit` says what was done.
+
+    Archives of TorchScript and torch.export give their weights, as a checkpoint, to a network
+    built from Python code. They are no networks here: their own code is never run, and what is in
+    them is one flat program, whose layers have no modules that could be observed.
 
     Raises ProbeError for unknown names (with near matches), factories that cannot be imported
     or fail, and checkpoints that cannot be loaded or do not fit.
@@ -71,11 +67,24 @@ def build_network(
     if spec.startswith("symmetrised:"):
         from .symmetry import symmetrised
 
-        own = build_network(spec.partition(":")[2], checkpoint, seed=seed, **kwargs)
+        own = build_network(
+            spec.partition(":")[2],
+            checkpoint,
+            seed=seed,
+            allow_partial=allow_partial,
+            checkpoint_entry=checkpoint_entry,
+            **kwargs,
+        )
         # What the checkpoint is stays in the description; its hash is not that of the twin.
         return replace(symmetrised(own), name=spec)
     if spec.endswith(".safetensors"):
         return _trained(spec, checkpoint, kwargs)
+    if spec.endswith(_FILES):
+        raise ProbeError(
+            f"{shown(spec)} holds weights but no layers that can be observed (nor is code of a "
+            "TorchScript or torch.export archive ever run); give the network they are of, a name "
+            "or package.module:factory, and this file as its checkpoint"
+        )
     kind, _, factory = spec.rpartition(":")
     # A private stream of random numbers: building a network does not disturb the caller's.
     with torch.random.fork_rng(devices=[]):
@@ -83,6 +92,9 @@ def build_network(
         if spec == "mnist_cnn":
             network = _mnist_cnn(checkpoint, kwargs)
             checkpoint = checkpoint or _embedded("mnist_cnn")
+        elif spec.startswith("timm:"):
+            name = spec.partition(":")[2]
+            network = from_timm(name, seed, lambda make: _called(spec, make, {}), kwargs)
         elif kind in ("", "torchvision"):
             network = _torchvision(factory, seed, kwargs)
         elif kind == "classifier":
@@ -92,7 +104,7 @@ def build_network(
         else:
             network = _from_factory(kind, factory, seed, kwargs)
     if checkpoint is not None:
-        network = _with_weights(network, Path(checkpoint))
+        network = _with_weights(network, Path(checkpoint), allow_partial, checkpoint_entry)
     network.module.eval()
     return network
 
@@ -105,26 +117,38 @@ def network_names() -> list[str]:
     return ["mnist_cnn", *controls, *models.list_models(module=models)]
 
 
-def _with_weights(network: Network, path: Path) -> Network:
+def _with_weights(network: Network, path: Path, allow_partial: bool, entry: str | None) -> Network:
     if not isinstance(network.module, Classifier) and is_trained(path):
         raise ProbeError(
             f"'{path}' is a classifier of a training run and brings its network along; give it as "
             f"the network, not as a checkpoint of {network.name}"
         )
-    load_checkpoint(network.module, path)
-    digest = file_sha256(path)
+    fit = load_checkpoint(network.module, path, allow_partial, entry=entry)
+    network = of_published(network, path)
+    digest = checkpoint_sha256(path)
     known = metadata(path)
+    mean, std = _numbers(known.get("mean")), _numbers(known.get("std"))
     embedded = path == _embedded(network.name)
-    source = "embedded weights" if embedded else f"weights of {path.name}"
-    accuracy = known.get("test_accuracy")
-    tested = f", test accuracy {float(accuracy):.2%}" if accuracy else ""
+    source = "embedded weights" if embedded else f"weights of {shown(path.name)}"
+    if not fit.complete:
+        source = f"{fit.loaded} weights of {shown(path.name)}, the others as built"
+    accuracy = _numbers(known.get("test_accuracy"))
+    tested = f", test accuracy {accuracy[0]:.2%}" if accuracy else ""
     what = network.description.partition(", ")[0]
+    preset = network.preset
+    if mean or std:
+        origin = "the checkpoint's metadata"
+        preset = (
+            replace(preset, origin=f"{preset.origin} and {origin}") if preset else Preset(origin)
+        )
     return replace(
         network,
         description=f"{what}, {source} (sha256 {digest[:12]}{tested})",
-        mean=_numbers(known.get("mean")) or network.mean,
-        std=_numbers(known.get("std")) or network.std,
+        mean=mean or network.mean,
+        std=std or network.std,
         checkpoint_sha256=digest,
+        fit=fit,
+        preset=preset,
     )
 
 
@@ -181,20 +205,7 @@ def _torchvision(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
 
     if name not in models.list_models(module=models):
         raise _unknown(name)
-    if name in ("googlenet", "inception_v3"):
-        kwargs = {"init_weights": True, **kwargs}
-    module = _called(name, lambda **given: models.get_model(name, weights=None, **given), kwargs)
-    canvas, mean, std = (224, 224), *_IMAGENET
-    weights = list(models.get_model_weights(name))
-    if weights:
-        # The published weights say what size and normalisation the architecture is used with.
-        preset = weights[0].transforms()
-        side = preset.crop_size[0]
-        canvas, mean, std = (side, side), tuple(preset.mean), tuple(preset.std)
-    if isinstance(fixed := getattr(module, "image_size", None), int):
-        canvas = (fixed, fixed)
-    text = f"torchvision {name}, random weights (seed {seed})"
-    return Network(module, name, text, _channels(module), canvas, mean, std)
+    return from_torchvision(name, seed, lambda make: _called(name, make, {}), kwargs)
 
 
 def _control(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
@@ -206,7 +217,7 @@ def _control(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
     given = {"seed": seed, **kwargs} if drawn else kwargs
     module = _called(f"controls:{name}", getattr(controls, name), given)
     text = f"control {name}, " + (f"random weights (seed {seed})" if drawn else "closed form")
-    channels = _channels(module)
+    channels = channels_of(module)
     canvas = (28, 28) if channels == 1 else (224, 224)
     return Network(module, f"controls:{name}", text, channels, canvas, (0.0,), (1.0,))
 
@@ -244,10 +255,10 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
         raise ProbeError(
             f"factory {spec} returned a {type(built).__name__}; it must return a torch.nn.Module"
         )
-    channels = _channels(built)
+    channels = channels_of(built)
     text = f"{spec}, weights as the factory makes them (seed {seed})"
     if channels == 3:
-        return Network(built, spec, text, 3, (224, 224), *_IMAGENET)
+        return Network(built, spec, text, 3, (224, 224), *IMAGENET)
     canvas = (28, 28) if channels == 1 else (224, 224)
     return Network(built, spec, text, channels, canvas, (0.0,), (1.0,))
 
@@ -291,11 +302,3 @@ def _importing_from_here() -> Iterator[None]:
     finally:
         if added and here in sys.path:
             sys.path.remove(here)
-
-
-def _channels(module: nn.Module) -> int:
-    """Input planes of the first convolution, 3 where there is none."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            return layer.in_channels
-    return 3

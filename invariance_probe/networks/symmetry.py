@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from .build import Network
+from .network import Network
 
 Group = Literal["rotations", "rotations+reflections"]
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module | Network)

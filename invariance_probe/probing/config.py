@@ -23,6 +23,8 @@ _KINDS: dict[str, Any] = {
     "images": str,
     "device": str,
     "train": bool,
+    "checkpoint_entry": (str, type(None)),
+    "allow_partial": bool,
     "number": (int, type(None)),
     "image_channels": (int, type(None)),
 }
@@ -41,6 +43,8 @@ class ProbeConfig:
         path of a folder of images.
     number : how many images, drawn with the options' seed; None takes all.
     checkpoint : a file of weights; None takes the embedded or random ones.
+    checkpoint_entry : the one to take of several state dicts in the file ("state_dict_ema").
+    allow_partial : whether a checkpoint may fit the network in part only.
     arguments : keyword arguments of a factory.
     image_channels : what the images of a folder are turned into, 1 or 3; None takes images that
         are all of one kind, and turns them into what the network takes.
@@ -56,6 +60,8 @@ class ProbeConfig:
     data_root: str | None = None
     train: bool = False
     checkpoint: str | None = None
+    checkpoint_entry: str | None = None
+    allow_partial: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_channels: int | None = None
     canvas: tuple[int, int] | None = None
@@ -68,7 +74,8 @@ class ProbeConfig:
         for name, kind in _KINDS.items():
             value = getattr(self, name)
             if not isinstance(value, kind):
-                what = {str: "a text", bool: "true or false"}.get(kind, "a whole number")
+                known = {str: "a text", bool: "true or false", _KINDS["checkpoint_entry"]: "a text"}
+                what = known.get(kind, "a whole number")
                 raise ProbeError(f"{name}={value!r} must be {what}")
         for name in ("layers", "canvas", "mean", "std"):
             value = getattr(self, name)
@@ -131,6 +138,8 @@ def load_network(config: ProbeConfig) -> Network:
     return build_network(
         config.network,
         checkpoint=config.checkpoint,
+        checkpoint_entry=config.checkpoint_entry,
+        allow_partial=config.allow_partial,
         seed=config.options.seed,
         **dict(config.arguments),
     )

@@ -48,6 +48,8 @@ def describe_run(
             "parameters": sum(p.numel() for p in module.parameters()),
             "state_sha256": state_sha256(module),
             "checkpoint_sha256": getattr(network, "checkpoint_sha256", None),
+            "checkpoint": _checkpoint_notes(network, "notes"),
+            "preprocessing": network.preprocessing if isinstance(network, Network) else "",
         },
         "images": {
             "description": images.description,
@@ -87,7 +89,10 @@ def describe_run(
             "platform": f"{sys.platform} {platform.machine()}",
             **{name: _version(name) for name in _PACKAGES},
         },
-        "warnings": _warnings(module, images, states, moves, halves[1]),
+        "warnings": [
+            *(f"checkpoint: {said}" for said in _checkpoint_notes(network, "warnings")),
+            *_warnings(module, images, states, moves, halves[1]),
+        ],
     }
 
 
@@ -100,6 +105,12 @@ def state_sha256(module: nn.Module) -> str:
             digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
             digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _checkpoint_notes(network: nn.Module | Network, which: str) -> list[str]:
+    """What is to be said of how a checkpoint met the network, where one did."""
+    fit = network.fit if isinstance(network, Network) else None
+    return [] if fit is None else list(getattr(fit, which))
 
 
 def _warnings(

@@ -1,0 +1,126 @@
+"""Architectures of torchvision and timm by name, with the preprocessing of their weights."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..errors import ProbeError
+from .network import Network, Preset
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def channels_of(module: nn.Module) -> int:
+    """Input planes of the first convolution, 3 where there is none."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    return 3
+
+
+def from_torchvision(
+    name: str, seed: int, build: Callable[[Callable[..., Any]], Any], kwargs: dict[str, Any]
+) -> Network:
+    """Return torchvision's classifier of this name with random weights.
+
+    Size, normalisation and crop are those of its published weights, the first where there are
+    several; `of_published` finds others by the name of their file. `build` calls a constructor.
+    """
+    from torchvision import models
+
+    if name in ("googlenet", "inception_v3"):
+        kwargs = {"init_weights": True, **kwargs}
+    module = build(lambda: models.get_model(name, weights=None, **kwargs))
+    text = f"torchvision {name}, random weights (seed {seed})"
+    network = Network(module, name, text, channels_of(module), (224, 224), *IMAGENET)
+    weights = list(models.get_model_weights(name))
+    if weights:
+        network = _with_preset(network, weights[0])
+    if isinstance(fixed := getattr(module, "image_size", None), int):
+        network = replace(network, canvas=(fixed, fixed))
+    return network
+
+
+def of_published(network: Network, checkpoint: Path) -> Network:
+    """The network with the preprocessing of those torchvision weights that the file is named as."""
+    from torchvision import models
+
+    if not network.description.startswith("torchvision "):
+        return network
+    for weights in models.get_model_weights(network.name):
+        if str(weights.url).rpartition("/")[2] == checkpoint.name:
+            return _with_preset(network, weights)
+    return network
+
+
+def _with_preset(network: Network, weights: Any) -> Network:
+    preset = weights.transforms()
+    side, short = preset.crop_size[0], preset.resize_size[0]
+    return replace(
+        network,
+        canvas=(side, side),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        preset=Preset(
+            f"torchvision's {weights}",
+            None if short == side else short,
+            str(getattr(preset.interpolation, "value", preset.interpolation)),
+        ),
+    )
+
+
+def from_timm(
+    name: str, seed: int, build: Callable[[Callable[..., Any]], Any], kwargs: dict[str, Any]
+) -> Network:
+    """Return timm's model of this name ("resnet18", "resnet18.a1_in1k") with random weights.
+
+    Size, normalisation and crop are those of timm's configuration of the name. Raises ProbeError
+    without timm, for names it does not know and for arguments with which it would load weights.
+    """
+    try:
+        timm: Any = import_module("timm")
+    except ImportError as error:
+        raise ProbeError(
+            f"timm:{name} needs the package timm ({error}); install it with "
+            "pip install 'invariance-probe[timm]'"
+        ) from error
+    for option in ("pretrained", "checkpoint_path"):
+        if kwargs.get(option):
+            raise ProbeError(
+                f"{option}={kwargs[option]!r} would make timm fetch or unpickle weights; "
+                "give their file as the checkpoint"
+            )
+    known = timm.list_models()
+    # What is after the dot says which weights, so which preprocessing, are meant.
+    if name.partition(".")[0] not in known or not timm.is_model(name):
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise ProbeError(f"timm has no model {name!r}{hint}")
+    given = {key: value for key, value in kwargs.items() if key != "pretrained"}
+    module = build(lambda: timm.create_model(name, pretrained=False, **given))
+    config = timm.data.resolve_model_data_config(module)
+    channels = channels_of(module)
+    mean, std = (tuple(map(float, config[part])) for part in ("mean", "std"))
+    if channels != len(mean):  # timm's own rule for grey images
+        mean, std = ((sum(values) / len(values),) for values in (mean, std))
+    _, rows, columns = config["input_size"]
+    if size := kwargs.get("img_size"):
+        rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
+    share = float(config.get("crop_pct") or 1)
+    short = int(min(rows, columns) / share)
+    preset = Preset(
+        f"timm's configuration of {name}",
+        None if short == min(rows, columns) else short,
+        str(config.get("interpolation", "")),
+    )
+    text = f"timm {name}, random weights (seed {seed})"
+    return Network(
+        module, f"timm:{name}", text, channels, (rows, columns), mean, std, preset=preset
+    )
