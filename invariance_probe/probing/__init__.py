@@ -1,5 +1,6 @@
 """Probing: from network, transformations and images to a result, in one streaming pass."""
 
+from .baselines import baselines
 from .config import ProbeConfig, replay, run_config
 from .options import RUNGS, Options
 from .oracle import oracle
@@ -14,6 +15,7 @@ __all__ = [
     "OracleResult",
     "ProbeConfig",
     "Result",
+    "baselines",
     "load_oracle",
     "load_result",
     "oracle",

@@ -1,6 +1,7 @@
 """Reporting: figures and tables of a result. Figures are returned, never shown."""
 
 from .aligned import plot_aligned, plot_class_means
+from .baselines import plot_baselines
 from .channels import plot_channel_shift, plot_moved
 from .classifier_tables import classifier_latex, classifier_markdown, classifier_table
 from .composition import plot_composition
@@ -34,6 +35,7 @@ __all__ = [
     "oracle_markdown",
     "oracle_table",
     "plot_aligned",
+    "plot_baselines",
     "plot_channel_shift",
     "plot_class_means",
     "plot_composition",
