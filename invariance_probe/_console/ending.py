@@ -60,5 +60,8 @@ def _shortage(error: Exception) -> str | None:
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in text
     ):
-        return "out of memory; use a smaller --batch-size, fewer --layers or fewer --transforms"
+        return (
+            "out of memory; use a smaller --batch-size (when training: --set batch_size=), fewer "
+            "--layers or fewer --transforms"
+        )
     return None

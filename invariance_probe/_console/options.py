@@ -16,7 +16,8 @@ Network = Annotated[
         "--network",
         metavar="SPEC",
         help="mnist_cnn (trained), a torchvision name such as resnet18 (random weights unless "
-        "--checkpoint is given), or package.module:factory. [default: mnist_cnn]",
+        "--checkpoint is given), timm:NAME, package.module:factory, or the model.safetensors of a "
+        "training run. [default: mnist_cnn]",
     ),
 ]
 Checkpoint = Annotated[

@@ -84,7 +84,7 @@ def show_oracle(result: OracleResult, console: Console) -> None:
         table = Table(
             Column("layer", no_wrap=True, vertical="bottom"),
             *(Column(head, justify="right", vertical="bottom") for head in heads.values()),
-            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+            title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
         )  # fmt: skip
         for layer, row in result.table(transform).iterrows():
             table.add_row(
@@ -280,6 +280,6 @@ def _pair(values: tuple[float, float]) -> str:
 
 def _table(title: str, *columns: Column) -> Table:
     return Table(
-        *columns, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+        *columns, title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
         show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold",
     )  # fmt: skip
