@@ -66,7 +66,8 @@ Images = Annotated[
     str | None,
     Option(
         metavar="WHICH",
-        help="digits (embedded), a folder of images, or a torchvision data set such as mnist. "
+        help="digits (embedded), a folder of images, data.npz:KEY, data.npy, data.h5:/DATASET, "
+        "shards-{000..003}.tar, or a torchvision data set such as mnist. "
         "[default: digits]",
     ),
 ]
@@ -80,6 +81,13 @@ Number = Annotated[int | None, Option(metavar="N", help="How many images. [defau
 ImageChannels = Annotated[
     int | None,
     Option(metavar="1|3", help="Convert the images of a folder; mixed ones need it."),
+]
+SkipDamaged = Annotated[
+    bool,
+    Option("--skip-damaged", help="Leave out photographs that cannot be decoded, and name them."),
+]
+Workers = Annotated[
+    int | None, Option(metavar="N", help="Threads that decode photographs. [default: 0]")
 ]
 Canvas = Annotated[
     str | None, Option(metavar="HxW", help="Input size in pixels. [default: the network's own]")

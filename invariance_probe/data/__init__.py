@@ -8,7 +8,11 @@ from .distortions import AddedDigits, DistortedDigits
 from .examples import Batch, Draw, Examples
 from .fixed import FixedExamples
 from .folders import image_folder
+from .hdf5 import hdf5_images
 from .images import ImageSet
+from .npz import npz_images
+from .opening import is_stored, open_images
+from .shards import shard_images
 from .upright import folder_examples, upright_examples
 
 __all__ = [
@@ -23,8 +27,13 @@ __all__ = [
     "embedded_digits",
     "example_names",
     "folder_examples",
+    "hdf5_images",
     "image_folder",
+    "is_stored",
     "load_examples",
+    "npz_images",
+    "open_images",
+    "shard_images",
     "torchvision_images",
     "upright_examples",
 ]

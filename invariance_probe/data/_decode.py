@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,6 +17,23 @@ _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
+# The content decides the format, not the name, and not every reader of Pillow is harmless: the one
+# of PostScript starts another program. HEIF is there where a plugin has registered it.
+_FORMATS = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "HEIF"),
+    "TGA",  # last: it has no mark of its own
+)
+
+Opener = Callable[[], BinaryIO]
+
+
+class Damaged(ProbeError):
+    """An image that cannot be decoded, however often it is tried; `reason` in few words."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
 
 @dataclass(frozen=True)
 class Header:
@@ -24,50 +43,89 @@ class Header:
     channels: int  # 1 for grey modes, 3 for all others (palettes included)
 
 
-def read_header(path: Path, shown: str) -> Header:
-    """Return size and channel count without decoding; ProbeError names the file as `shown`."""
-    try:
-        with Image.open(path) as image:
-            columns, rows = image.size
-            # PNG's own method decodes the whole image first, in search of a late chunk.
-            late = image.format == "PNG"
-            exif = Image.Image.getexif(image) if late else image.getexif()
-            turned = exif.get(_ORIENTATION) in _TURNED
-            grey = image.mode in _GREY
-    except MemoryError:
-        raise
-    # Pillow's readers raise nearly any exception on damaged files.
-    except Exception as error:
-        raise unreadable(shown, error) from error
+def read_header(opener: Opener, shown: str, home: str = "folder") -> Header:
+    """Return size and channel count without decoding.
+
+    Raises Damaged, naming the image as `shown` in its `home`, or ProbeError where the file itself
+    cannot be read.
+    """
+    with _named(shown, home), opener() as stream, _opened(stream) as image:
+        columns, rows = image.size
+        # PNG's own method decodes the whole image first, in search of a late chunk.
+        late = image.format == "PNG"
+        exif = Image.Image.getexif(image) if late else image.getexif()
+        turned = exif.get(_ORIENTATION) in _TURNED
+        grey = image.mode in _GREY
     return Header((columns, rows) if turned else (rows, columns), 1 if grey else 3)
 
 
-def read_pixels(path: Path, shown: str, size: Size, channels: int) -> np.ndarray:
+def read_pixels(
+    opener: Opener, shown: str, size: Size, channels: int, home: str = "folder"
+) -> np.ndarray:
     """Return (C, rows, columns) uint8: upright, without alpha, resized to cover, centre-cropped."""
-    try:
-        with Image.open(path) as image:
+    with _named(shown, home):
+        with opener() as stream, _opened(stream) as image:
             upright = _eight_bit(ImageOps.exif_transpose(image), image.format)
         flat = _on_white(upright).convert("L" if channels == 1 else "RGB")
         pixels = np.asarray(_cover(flat, size))
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise unreadable(shown, error) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def plain(text: str) -> str:
+    """Return a text on one line: what cannot be printed (line ends, escapes, raw bytes) escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def damage(error: Exception) -> str:
     """What is wrong with an image, in few words: Pillow's readers raise nearly any exception."""
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "no known image format" if "cannot identify image file" in detail else detail
+    return "no known image format" if "cannot identify image file" in detail else plain(detail)
 
 
 def unreadable(shown: str, error: Exception) -> ProbeError:
     """The error for an image file that cannot be decoded."""
     return ProbeError(
-        f"'{shown}' cannot be read as an image ({damage(error)}); repair it, or take it out of the "
-        "folder"
+        f"'{plain(shown)}' cannot be read as an image ({damage(error)}); repair it, or take it out "
+        "of the folder"
     )
+
+
+@contextmanager
+def _named(shown: str, home: str) -> Iterator[None]:
+    """Any error in decoding becomes the line that names the image."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    # Pillow's readers raise nearly any exception on damaged files.
+    except Exception as error:
+        reason = damage(error)
+        if isinstance(error, OSError) and error.errno is not None:
+            reason = error.strerror or reason
+        begun = f"'{plain(shown)}' cannot be read as an image ({reason}); "
+        # A missing file or a failing disk is no damaged picture: never left out silently.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ProbeError(f"{begun}restore it, or take it out of the {home}") from error
+        raise Damaged(
+            f"{begun}repair it, or take it out of the {home} "
+            "(a probe leaves such files out with --skip-damaged)",
+            reason,
+        ) from error
+
+
+@contextmanager
+def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
+    """The image of a stream: of harmless formats, and of no more pixels than Pillow allows."""
+    Image.init()
+    known = [name for name in _FORMATS if name in Image.OPEN]
+    with Image.open(stream, formats=known) as image:
+        number, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        # Pillow itself only warns up to twice its limit.
+        if most is not None and number > most:
+            raise ValueError(f"Image size ({number} pixels) exceeds limit of {most} pixels")
+        yield image
 
 
 def _eight_bit(image: Image.Image, kind: str | None) -> Image.Image:

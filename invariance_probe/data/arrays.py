@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,26 +18,39 @@ from .images import ImageSet, with_border_note
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+_TOGETHER = 64  # images whose range is checked at a time
+
+
+class Rows(Protocol):
+    """A (N, C, H, W) array, or what reads one piece by piece from a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, rows: Any, /) -> np.ndarray: ...
+
+
 # ITU-R 601 luma, the weights of Pillow's conversion to grey.
 _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, eq=False)
 class _ArraySource:
-    """Pixels of a (N, C, H, W) array: uint8, or floats in [0, 1]."""
+    """Pixels of a (N, C, H, W) array: uint8 or uint16, or floats in [0, 1]."""
 
-    array: np.ndarray
+    array: Rows
     channels: int
     size: Size  # of the images handed out; larger than the array's: enlarged
 
     def __len__(self) -> int:
-        return len(self.array)
+        return self.array.shape[0]
 
     def read(self, indices: Sequence[int]) -> Tensor:
         chosen = np.ascontiguousarray(self.array[list(indices)])
-        pixels = torch.from_numpy(chosen).to(torch.float32)
-        if self.array.dtype == np.uint8:
-            pixels = pixels / 255
+        pixels = torch.from_numpy(chosen.astype(np.float32))
+        if self.array.dtype.kind == "u":
+            pixels = pixels / np.iinfo(self.array.dtype).max
         pixels = _to_channels(pixels, self.channels)
         height, width = pixels.shape[2:]
         enlarge = max(self.size[0] / height, self.size[1] / width)
@@ -72,12 +85,13 @@ def array_images(
     classes: Sequence[str] | None = None,
     description: str = "array",
 ) -> ImageSet:
-    """Return the images of an array (N, C, H, W) or (N, H, W): uint8, or floats in [0, 1].
+    """Return the images of an array (N, C, H, W) or (N, H, W): uint8, uint16, or floats in [0, 1].
 
-    The array is held, not copied. `canvas` (default: the size of the images) is what the network
-    sees; larger images keep the rest as margin, smaller ones are enlarged (bicubic) to cover it.
-    `channels` 3 repeats grey images, 1 takes the luma of colour images. `background` is what lies
-    beyond the edge: a fill value, one per channel, or "reflect".
+    The array is held, not copied. Whole numbers count by the full range of their type. `canvas`
+    (default: the size of the images) is what the network sees; larger images keep the rest as
+    margin, smaller ones are enlarged (bicubic) to cover it. `channels` 3 repeats grey images, 1
+    takes the luma of colour images. `background` is what lies beyond the edge: a fill value, one
+    per channel, or "reflect".
 
     Raises ProbeError for another shape, type or range, naming the first image at fault.
 
@@ -85,7 +99,25 @@ def array_images(
     >>> array_images(numpy.zeros((2, 9, 9), numpy.uint8), canvas=5).batch([0]).shape
     torch.Size([1, 1, 9, 9])
     """
-    pixels = _pixels(array)
+    return rows_images(
+        _pixels(array), canvas, channels=channels, background=background, labels=labels,
+        names=names, classes=classes, description=description,
+    )  # fmt: skip
+
+
+def rows_images(
+    pixels: Rows,
+    canvas: int | Sequence[int] | None = None,
+    *,
+    channels: int | None = None,
+    background: float | Sequence[float] | str = "reflect",
+    labels: Any = None,
+    names: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    description: str = "array",
+    notes: Sequence[str] = (),
+) -> ImageSet:
+    """Return the images of checked rows (N, C, H, W); see `array_images`."""
     count, own_channels, height, width = pixels.shape
     channels = own_channels if channels is None else int(channels)
     if channels != own_channels and {channels, own_channels} != {1, 3}:
@@ -96,9 +128,9 @@ def array_images(
     shown = (height, width) if canvas is None else as_size(canvas)
     size = (fit_parity(height, shown[0]), fit_parity(width, shown[1]))
     edge = _background(background, channels)
-    notes = []
+    said = list(notes)
     if height < shown[0] or width < shown[1]:
-        notes.append(
+        said.append(
             f"images of {size_text((height, width))} were enlarged to cover {size_text(shown)}"
         )
         # One factor for both axes: what the longer axis then has to spare is cut off, no margin.
@@ -113,7 +145,7 @@ def array_images(
         canvas=shown,
         background=edge,
         description=description,
-        notes=with_border_note(notes, size, shown, edge),
+        notes=with_border_note(said, size, shown, edge),
         classes=None if classes is None else tuple(classes),
     )
 
@@ -135,21 +167,38 @@ def _pixels(array: Any) -> np.ndarray:
             f"images of shape {array.shape} look like (N, H, W, C); "
             "put channels first: array.transpose(0, 3, 1, 2)"
         )
-    if pixels.dtype != np.uint8 and not np.issubdtype(pixels.dtype, np.floating):
-        raise ProbeError(
-            f"images of type {pixels.dtype}; give uint8 (0 to 255) or floats in [0, 1]"
-        )
-    if pixels.dtype != np.uint8:
-        _check_range(pixels)
+    check_values(pixels)
     return pixels
 
 
-def _check_range(pixels: np.ndarray) -> None:
-    for index, image in enumerate(pixels):
+def check_values(pixels: Rows, what: str = "") -> None:
+    """Refuse types and ranges that are no images; `what` is put before the message."""
+    deep = pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2
+    if pixels.dtype != np.uint8 and not deep and not np.issubdtype(pixels.dtype, np.floating):
+        raise ProbeError(
+            f"{what}images of type {pixels.dtype}; give uint8 (0 to 255) or floats in [0, 1]"
+        )
+    if pixels.dtype == np.uint8:
+        return
+    most = 0
+    for start in range(0, pixels.shape[0], _TOGETHER):
+        block = pixels[start : start + _TOGETHER]
+        if deep:
+            most = max(most, int(block.max()))
+        else:
+            _check_range(block, start, what)
+    if deep and 0 < most <= 255:
+        raise ProbeError(
+            f"{what}images of type {pixels.dtype} have values up to {most} only; give uint8"
+        )
+
+
+def _check_range(pixels: np.ndarray, first: int, what: str) -> None:
+    for index, image in enumerate(pixels, first):
         low, high = float(image.min()), float(image.max())
         if not (low >= 0 and high <= 1):  # also true for NaN
             raise ProbeError(
-                f"image {index} has values from {low:g} to {high:g}; "
+                f"{what}image {index} has values from {low:g} to {high:g}; "
                 "give floats in [0, 1] before normalisation, or uint8"
             )
 

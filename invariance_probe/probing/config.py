@@ -6,10 +6,9 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-from ..data import ImageSet, embedded_digits, image_folder, torchvision_images
+from ..data import ImageSet, embedded_digits, is_stored, open_images, torchvision_images
 from ..errors import ProbeError
 from ..geometry import parse_transforms
 from ..networks import Network, build_network
@@ -27,6 +26,8 @@ _KINDS: dict[str, Any] = {
     "allow_partial": bool,
     "number": (int, type(None)),
     "image_channels": (int, type(None)),
+    "skip_damaged": bool,
+    "workers": int,
 }
 
 
@@ -39,8 +40,8 @@ class ProbeConfig:
     network : "mnist_cnn", a torchvision name such as "resnet18", or "package.module:factory".
     layers : names or glob patterns.
     transforms : text that `parse_transforms` reads.
-    images : "digits" (the package's own), a torchvision data set name with `data_root`, or the
-        path of a folder of images.
+    images : "digits" (the package's own), a torchvision data set name with `data_root`, or a path:
+        a folder of images, or a .npz, .npy, .h5 or .tar file as `open_images` reads them.
     number : how many images, drawn with the options' seed; None takes all.
     checkpoint : a file of weights; None takes the embedded or random ones.
     checkpoint_entry : the one to take of several state dicts in the file ("state_dict_ema").
@@ -48,6 +49,8 @@ class ProbeConfig:
     arguments : keyword arguments of a factory.
     image_channels : what the images of a folder are turned into, 1 or 3; None takes images that
         are all of one kind, and turns them into what the network takes.
+    skip_damaged : whether photographs that cannot be decoded are left out, and named.
+    workers : threads that decode photographs; the result does not depend on it.
     canvas : (rows, columns) that the network sees; None takes the network's own.
     mean, std : normalisation; None takes the network's own.
     """
@@ -64,6 +67,8 @@ class ProbeConfig:
     allow_partial: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_channels: int | None = None
+    skip_damaged: bool = False
+    workers: int = 0
     canvas: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -150,10 +155,11 @@ def load_images(config: ProbeConfig, network: Network) -> ImageSet:
     canvas = config.canvas or network.canvas
     if config.images == "digits":
         images = embedded_digits(canvas=canvas, channels=network.channels)
-    elif Path(config.images).is_dir() or "/" in config.images or config.images.startswith("."):
-        images = image_folder(config.images, canvas, config.image_channels)
-        if config.image_channels is None and images.channels != network.channels:
-            images = image_folder(config.images, canvas, network.channels)
+    elif is_stored(config.images):
+        images = open_images(
+            config.images, canvas, config.image_channels, become=network.channels,
+            skip_damaged=config.skip_damaged, workers=config.workers,
+        )  # fmt: skip
     elif config.data_root is not None:
         images = torchvision_images(
             config.images,
@@ -164,8 +170,8 @@ def load_images(config: ProbeConfig, network: Network) -> ImageSet:
         )
     else:
         raise ProbeError(
-            f"images {config.images!r}: no such folder; give 'digits', a folder of images, or a "
-            "torchvision data set name together with its --data-root"
+            f"images {config.images!r}: no such folder; give 'digits', a folder of images, a .npz, "
+            ".h5 or .tar file, or a torchvision data set name together with its --data-root"
         )
     return images if config.number is None else images.take(config.number, config.options.seed)
 
