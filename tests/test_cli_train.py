@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -186,7 +187,8 @@ def test_bad_input_of_evaluate(trained: Path) -> None:
 def test_ctrl_c_leaves_a_state_and_says_how_to_go_on(in_tmp: Path) -> None:
     options = ["--number", "100", "--width", "0.1", "--set", "iterations=400", "batch_size=20"]
     command = [sys.executable, "-m", "invariance_probe", "train", "CNN", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    threads = str(torch.get_num_threads())  # the same bits want the same number of them
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
     process = subprocess.Popen(
         [*command, "--out", "run"], stderr=subprocess.PIPE, text=True, env=environment
     )
