@@ -208,7 +208,7 @@ def _sampler(arguments: argparse.Namespace) -> list[dict[str, object]]:
             grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
             return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
-        difference = float((ours() - theirs()).abs().max())
+        difference = float((ours() - theirs()).detach().abs().max())
         times: dict[str, list[float]] = {"ours": [], "torch": []}
         for _ in range(15):
             for label, function in (("ours", ours), ("torch", theirs)):
