@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..geometry import sample, sampling_grid
+from ._capture import evaluating
 from .architecture import Architecture
 from .backbones import backbone
 from .block_frames import cell_frame, output_size
@@ -132,24 +133,18 @@ class Classifier(nn.Module):
             raise ProbeError(f"'{self.architecture.name}' has no transformer to align with")
         if self.architecture.parallel > 1:
             raise ProbeError("transformers in parallel have no common alignment; take one")
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with torch.no_grad():
-                located: list[Tensor] = []
-                if self.architecture.kind == "C":
-                    self._through_maps(images, located)
-                else:
-                    canvas = self.architecture.canvas
-                    for source in self._locate_input(images):
-                        located.append(self._in_pixels(source, images, canvas))
-                steps = tuple(_inverse(step) for step in located)
-                chosen = self.architecture
-                grid = sampling_grid(located[-1].to(images.dtype), chosen.canvas, chosen.canvas)
-                shown = sample(images, grid, beyond=chosen.beyond, fill=chosen.fill)
-        finally:
-            for module, training in modes:
-                module.training = training
+        located: list[Tensor] = []
+        with evaluating(self), torch.no_grad():
+            if self.architecture.kind == "C":
+                self._through_maps(images, located)
+            else:
+                canvas = self.architecture.canvas
+                for source in self._locate_input(images):
+                    located.append(self._in_pixels(source, images, canvas))
+            steps = tuple(_inverse(step) for step in located)
+            chosen = self.architecture
+            grid = sampling_grid(located[-1].to(images.dtype), chosen.canvas, chosen.canvas)
+            shown = sample(images, grid, beyond=chosen.beyond, fill=chosen.fill)
         return Alignment(shown, steps[-1], steps)
 
     def _check(self, images: Tensor) -> None:
@@ -232,8 +227,9 @@ class Classifier(nn.Module):
                     located.append(moved if before is None else before @ moved)
             size = _size(maps)
             maps = self.aligned[number](transformer.render(maps, sources))
-            step = [size[1] / maps.shape[-1], size[0] / maps.shape[-2], 1.0]
-            frame = frame @ torch.diag(torch.tensor(step, dtype=frame.dtype, device=frame.device))
+            if located is not None:
+                step = [size[1] / maps.shape[-1], size[0] / maps.shape[-2], 1.0]
+                frame = frame @ torch.diag(frame.new_tensor(step))
         return self._classified(maps, done)
 
     @staticmethod

@@ -14,6 +14,7 @@ from ..data import ImageSet, array_images
 from ..errors import ProbeError
 from ..geometry import Transform, parse_transforms
 from ..networks import Activations, Network, check_finite, measure_frames, select_layers
+from ..networks._capture import evaluating
 from .assemble import assemble
 from .inputs import Inputs
 from .layer_state import LayerState
@@ -250,13 +251,10 @@ def check_channels(module: nn.Module, example: Tensor) -> None:
 @contextmanager
 def measuring(module: nn.Module) -> Iterator[None]:
     """Evaluation mode and full float32 precision, restored afterwards."""
-    training = {name: part.training for name, part in module.named_modules()}
     tf32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    module.eval()
     try:
-        yield
+        with evaluating(module):
+            yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-        for name, part in module.named_modules():
-            part.training = training.get(name, part.training)

@@ -1,4 +1,4 @@
-"""Networks for a while in another mode."""
+"""How a network is held and computed while it trains."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ from ..networks.fast import fast_convolutions
 from .recipe import Recipe
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; every module gets its own mode back."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def memory_format(recipe: Recipe, device: torch.device) -> torch.memory_format:

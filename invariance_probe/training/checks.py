@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..data.examples import Examples
 from ..errors import ProbeError
-from ._modes import evaluation_mode
+from ..networks._capture import evaluating
 from .recipe import Recipe
 
 
@@ -56,7 +56,7 @@ def check_batches(network: nn.Module, recipe: Recipe, number: int, world: int = 
 def probing_pass(network: nn.Module, images: Tensor, description: str) -> Tensor:
     """Return the network's logits of some images, in evaluation mode, or raise ProbeError."""
     try:
-        with evaluation_mode(network), torch.no_grad():
+        with evaluating(network), torch.no_grad():
             logits = network(images)
     except RuntimeError as error:
         if "memory" in str(error):

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from ..data import ImageSet
 from ..errors import ProbeError
+from ..networks._capture import evaluating
 from ._batches import Batches, device_of, labels_of
-from ._modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def evaluate(
     device = device_of(network)
     batches = Batches(images, mean, std, device)
     correct, loss = 0, 0.0
-    with evaluation_mode(network), torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for start in range(0, len(images), batch_size):
             chosen = range(start, min(start + batch_size, len(images)))
             target = labels[start : chosen.stop].to(device)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..data.examples import Batch, Examples
 from ..errors import ProbeError
+from ..networks._capture import evaluating
 from ._batches import device_of
 from ._learner import loss_of, right
-from ._modes import evaluation_mode
 from ._seeds import seed_for
 from .checks import check_fits
 
@@ -81,7 +81,7 @@ def evaluate_passes(
     check_fits(network, examples)
     scale, shift = _renormalisation(examples, mean, std)
     errors, losses = [], []
-    with evaluation_mode(network), torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for number in range(passes if examples.fresh else 1):
             draw = examples.draw(seed_for("pass", seed, number))
             sums = torch.zeros(2, dtype=torch.float64, device=device)

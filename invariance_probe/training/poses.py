@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..data.examples import Batch, Examples
 from ..errors import ProbeError
+from ..networks._capture import evaluating
 from ._batches import device_of
-from ._modes import evaluation_mode
 from ._seeds import seed_for
 
 Array = NDArray[np.float64]
@@ -122,7 +122,7 @@ def collect_poses(
         raise ProbeError(f"{passes} passes in batches of {batch_size}; give at least 1 of each")
     fed = examples.to(device_of(network))
     parts: list[pd.DataFrame] = []
-    with evaluation_mode(network), torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for number in range(passes):
             draw = fed.draw(seed_for("pass", seed, number))
             for start in range(0, len(fed), batch_size):

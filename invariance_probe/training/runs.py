@@ -20,6 +20,7 @@ from ..data.examples import Examples
 from ..errors import ProbeError
 from ..networks import build_classifier
 from ..networks.checkpoints import load_checkpoint, metadata
+from ..networks.trained import KIND
 from .checks import check_fits
 from .config import TrainConfig
 from .distributed import Group, processes
@@ -29,7 +30,6 @@ from .progress import differences, save_tensors, write_atomically
 CONFIG, MODEL, HISTORY, PROGRESS = (
     "config.json", "model.safetensors", "history.csv", "progress.safetensors",
 )  # fmt: skip
-KIND = "invariance_probe classifier"
 _RUN = "invariance_probe training run"
 
 
