@@ -89,6 +89,7 @@ def probe(
     checkpoint: opt.Checkpoint = None,
     checkpoint_entry: opt.CheckpointEntry = None,
     allow_partial: opt.AllowPartial = False,
+    by_order: opt.ByOrder = False,
     network_arg: opt.NetworkArg = None,
     layers: opt.Layers = None,
     transforms: opt.Transforms = None,
@@ -126,6 +127,7 @@ def probe(
         "checkpoint": _text(checkpoint),
         "checkpoint_entry": checkpoint_entry,
         "allow_partial": allow_partial or None,
+        "by_order": by_order or None,
         "arguments": reading.arguments(network_arg),
         "layers": reading.words(layers),
         "transforms": " ".join(transforms) if transforms else None,
@@ -176,6 +178,7 @@ def show_layers(
     checkpoint: opt.Checkpoint = None,
     checkpoint_entry: opt.CheckpointEntry = None,
     allow_partial: opt.AllowPartial = False,
+    by_order: opt.ByOrder = False,
     network_arg: opt.NetworkArg = None,
     canvas: opt.Canvas = None,
     layers: opt.ListedLayers = None,
@@ -191,6 +194,7 @@ def show_layers(
             checkpoint=_text(checkpoint),
             checkpoint_entry=checkpoint_entry,
             allow_partial=allow_partial,
+            by_order=by_order,
             **(reading.arguments(network_arg) or {}),
         )
         size = reading.canvas_size(canvas) or built.canvas

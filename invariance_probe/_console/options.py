@@ -35,6 +35,9 @@ CheckpointEntry = Annotated[
 AllowPartial = Annotated[
     bool, Option("--allow-partial", help="Load what fits of a checkpoint; the rest is reported.")
 ]
+ByOrder = Annotated[
+    bool, Option("--by-order", help="Match weights in their order, whatever they are named.")
+]
 NetworkArg = Annotated[
     list[str] | None,
     Option(metavar="KEY=VALUE ...", help="Keyword arguments of the network's factory."),

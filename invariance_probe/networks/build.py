@@ -37,6 +37,7 @@ def build_network(
     seed: int = 0,
     allow_partial: bool = False,
     checkpoint_entry: str | None = None,
+    by_order: bool = False,
     **kwargs: Any,
 ) -> Network:
     """Build a network in eval mode from its name; nothing is ever downloaded.
@@ -52,7 +53,8 @@ def build_network(
     factory, or to the constructor. Without `checkpoint` torchvision networks have random
     weights, drawn from `seed` and called so in the description. `allow_partial` loads the part of
     a checkpoint that fits, `checkpoint_entry` names the one to take of several state dicts in the
-    file ("state_dict_ema"); the result's `fit` says what was done.
+    file ("state_dict_ema"), `by_order` matches weights in their order where a file names them
+    otherwise than the network; the result's `fit` says what was done.
 
     Archives of TorchScript and torch.export give their weights, as a checkpoint, to a network
     built from Python code. They are no networks here: their own code is never run, and what is in
@@ -73,6 +75,7 @@ def build_network(
             seed=seed,
             allow_partial=allow_partial,
             checkpoint_entry=checkpoint_entry,
+            by_order=by_order,
             **kwargs,
         )
         # What the checkpoint is stays in the description; its hash is not that of the twin.
@@ -104,7 +107,9 @@ def build_network(
         else:
             network = _from_factory(kind, factory, seed, kwargs)
     if checkpoint is not None:
-        network = _with_weights(network, Path(checkpoint), allow_partial, checkpoint_entry)
+        network = _with_weights(
+            network, Path(checkpoint), allow_partial, checkpoint_entry, by_order
+        )
     network.module.eval()
     return network
 
@@ -117,13 +122,15 @@ def network_names() -> list[str]:
     return ["mnist_cnn", *controls, *models.list_models(module=models)]
 
 
-def _with_weights(network: Network, path: Path, allow_partial: bool, entry: str | None) -> Network:
+def _with_weights(
+    network: Network, path: Path, allow_partial: bool, entry: str | None, by_order: bool
+) -> Network:
     if not isinstance(network.module, Classifier) and is_trained(path):
         raise ProbeError(
             f"'{path}' is a classifier of a training run and brings its network along; give it as "
             f"the network, not as a checkpoint of {network.name}"
         )
-    fit = load_checkpoint(network.module, path, allow_partial, entry=entry)
+    fit = load_checkpoint(network.module, path, allow_partial, entry=entry, by_order=by_order)
     network = of_published(network, path)
     digest = checkpoint_sha256(path)
     known = metadata(path)

@@ -30,20 +30,22 @@ def load_checkpoint(
     allow_partial: bool = False,
     *,
     entry: str | None = None,
+    by_order: bool = False,
 ) -> Fit:
     """Load a checkpoint's weights into the network, all of them or nothing.
 
     Prefixes ("module.", "model.", "backbone.", "encoder.", "_orig_mod.") are dropped or added
     where that makes keys fit, floating-point numbers cast to those of the network; the result says
     so. `entry` names the part of a file that holds several state dicts ("state_dict_ema"). With
-    `allow_partial` the keys that fit are loaded and the others reported in the result.
+    `allow_partial` the keys that fit are loaded and the others reported in the result. `by_order`
+    matches weights first to first where two implementations name them differently.
 
     Raises ProbeError as read_state does, and when keys are missing or unexpected or shapes or
     kinds of numbers differ: their numbers, the first of each and a likely reason. The network is
     then unchanged.
     """
     state = read_state(path, entry)
-    found, good, renamed = fitted(state.tensors, network)
+    found, good, renamed = fitted(state.tensors, network, by_order)
     found = replace(found, kind=state.kind, entry=state.entry, others=state.others)
     if not good or not (allow_partial or found.complete):
         raise ProbeError(mismatch(Path(path), found, renamed, network.state_dict()))

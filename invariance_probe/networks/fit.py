@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ._words import few, shown
+from .order import agrees_in_order, in_order
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "network.", "net.")
 _WRAPPED = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put in front
@@ -95,18 +96,18 @@ def without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fitted(
-    state: Mapping[str, Tensor], network: nn.Module
+    state: Mapping[str, Tensor], network: nn.Module, by_order: bool = False
 ) -> tuple[Fit, dict[str, Tensor], dict[str, Tensor]]:
     """Match a checkpoint with a network.
 
     Returns the fit, the weights that fit by the network's keys, and all weights of the checkpoint
     under their new keys. Keys are renamed in the one way that matches most of them: by dropping a
     known prefix (or several), by adding one that the network has, or by dropping the marks of
-    DataParallel and torch.compile wherever they are.
+    DataParallel and torch.compile wherever they are. `by_order` goes by their order instead.
     """
     own = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
     state = {key: value for key, value in state.items() if key not in _UNUSED or key in own}
-    renamed, how = _renamed(state, own)
+    renamed, how = in_order(state, own) if by_order else _renamed(state, own)
     unsaved = {name for name, _ in network.named_buffers()} - set(own)
     # Older files lack this counter, which only matters to further training.
     missing = [k for k in own if k not in renamed and not k.endswith("num_batches_tracked")]
@@ -145,7 +146,13 @@ def mismatch(
         for key in found.misshaped
     ] + [f"{shown(key)} is {_kind(renamed[key])}, not {_kind(own[key])}" for key in found.mistyped]
     said = found.differences + (f": {few(details, '; ')}" if details else "")
-    return f"checkpoint {shown(path)} does not fit the network: {said}; {_hint(found, renamed)}"
+    hint = _hint(found, renamed)
+    if found.missing and found.unexpected and agrees_in_order(renamed, own):
+        hint = (
+            "weights and network agree in their order and differ only in their names: if they are "
+            "one architecture, match them so with --by-order (by_order=True)"
+        )
+    return f"checkpoint {shown(path)} does not fit the network: {said}; {hint}"
 
 
 def _hint(found: Fit, state: Mapping[str, Tensor]) -> str:

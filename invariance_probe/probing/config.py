@@ -24,6 +24,7 @@ _KINDS: dict[str, Any] = {
     "train": bool,
     "checkpoint_entry": (str, type(None)),
     "allow_partial": bool,
+    "by_order": bool,
     "number": (int, type(None)),
     "image_channels": (int, type(None)),
     "skip_damaged": bool,
@@ -46,6 +47,7 @@ class ProbeConfig:
     checkpoint : a file of weights; None takes the embedded or random ones.
     checkpoint_entry : the one to take of several state dicts in the file ("state_dict_ema").
     allow_partial : whether a checkpoint may fit the network in part only.
+    by_order : whether its weights meet the network's in their order, not by name.
     arguments : keyword arguments of a factory.
     image_channels : what the images of a folder are turned into, 1 or 3; None takes images that
         are all of one kind, and turns them into what the network takes.
@@ -65,6 +67,7 @@ class ProbeConfig:
     checkpoint: str | None = None
     checkpoint_entry: str | None = None
     allow_partial: bool = False
+    by_order: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     image_channels: int | None = None
     skip_damaged: bool = False
@@ -145,6 +148,7 @@ def load_network(config: ProbeConfig) -> Network:
         checkpoint=config.checkpoint,
         checkpoint_entry=config.checkpoint_entry,
         allow_partial=config.allow_partial,
+        by_order=config.by_order,
         seed=config.options.seed,
         **dict(config.arguments),
     )
