@@ -22,6 +22,7 @@ def parser(name: str, doc: str | None, *, number: int) -> argparse.ArgumentParse
     add = made.add_argument
     add("--network", default="mnist_cnn", help="mnist_cnn, a torchvision name, or module:factory")
     add("--checkpoint", help="weights, .safetensors or .pt; default: the embedded ones")
+    add("--by-order", action="store_true", help="match weights in order, whatever their names")
     add("--data", default="digits", help="digits, a folder of images, or a torchvision data set")
     add("--data-root", help="where torchvision finds the data set")
     add("--number", type=int, default=number, help=f"images, half to fit (default {number})")
@@ -57,6 +58,7 @@ def probe_config(
     return ProbeConfig(
         network=asked.network,
         checkpoint=asked.checkpoint,
+        by_order=asked.by_order,
         layers=tuple(layers),
         transforms=transforms,
         images=asked.data,

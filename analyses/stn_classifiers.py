@@ -47,6 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="a network is trained with each")
     add("--preset", default="quick", help="quick (minutes each) or paper (150,000 steps each)")
     add("--set", nargs="+", metavar="FIELD=VALUE", help="other values for fields of the recipe")
+    add("--width", type=float, help="fraction of the filters and units; default: all")
     add("--number", type=int, help="training examples; default: all")
     add("--test-number", type=int, help="test examples; default: all")
     add("--passes", type=int, default=10, help="fresh passes over the test examples (default 10)")
@@ -139,7 +140,7 @@ def planned(
             for train, number in ((True, asked.number), (False, asked.test_number))
         )
         for name in dict.fromkeys(asked.networks):
-            built = architecture_for(name, data, examples)
+            built = architecture_for(name, data, examples, width=asked.width)
             config = TrainConfig(
                 data, built, recipes[data], tuple(asked.seeds), asked.preset, asked.data_root,
                 asked.number,

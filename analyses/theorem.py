@@ -64,7 +64,9 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     check_free(asked.out, overwrite=asked.overwrite, parts=PARTS)
     options = Options(seed=asked.seed, erode=asked.erode, channels=False)
     config = probe_config(asked, asked.transforms, [asked.layer], options)
-    network = build_network(asked.network, checkpoint=asked.checkpoint, seed=asked.seed)
+    network = build_network(
+        asked.network, checkpoint=asked.checkpoint, by_order=asked.by_order, seed=asked.seed
+    )
     images = load_images(config, network)
     control = pointwise(inputs=network.channels, seed=asked.seed)
     same = {"mean": network.mean, "std": network.std, "options": options, "device": asked.device}

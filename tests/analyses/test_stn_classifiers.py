@@ -70,7 +70,9 @@ def test_networks_are_trained_once_and_measured(
 def test_data_without_poses_have_a_table_alone(script: ModuleType, tmp_path: Path) -> None:
     out, runs = tmp_path / "out", tmp_path / "runs"
     words = [*QUICK, "--networks", "CNN", "STN-C0", "--data", "mnist-e", "--seeds", "0"]
+    words += ["--width", "0.5"]
     assert script.main([*words, "--runs", str(runs), "--out", str(out)]) == 0
+    assert load_run(runs / "mnist-e" / "CNN").config.architecture.width == 0.5
     assert sorted(path.name for path in out.iterdir()) == ["overview"]
     assert (runs / "mnist-e" / "CNN" / "seed_0" / "model.safetensors").is_file()
     names = sorted(path.name for path in (out / "overview").iterdir())

@@ -26,7 +26,7 @@ def test_weights_meet_in_their_order_only_when_asked(tmp_path: Path) -> None:
     made = trained()
     torch.save(renamed(made.state_dict()), tmp_path / "c.pt")
     fresh = network()
-    with pytest.raises(ProbeError, match="agree in their order .* with --by-order"):
+    with pytest.raises(ProbeError, match=r"agree in their order .* with --by-order"):
         load_checkpoint(fresh, tmp_path / "c.pt")
     assert not same(fresh, made)
     fit = load_checkpoint(fresh, tmp_path / "c.pt", by_order=True)
@@ -58,7 +58,7 @@ def test_another_shape_another_kind_and_another_number_are_refused(tmp_path: Pat
         ProbeError, match=r"_part0.weight \(9, 9\) of the checkpoint meets 0.weight"
     ):
         load_checkpoint(fresh, tmp_path / "shape.pt", by_order=True)
-    with pytest.raises(ProbeError, match="_part0.bias .* meets 0.weight"):
+    with pytest.raises(ProbeError, match=r"_part0.bias .* meets 0.weight"):
         load_checkpoint(fresh, tmp_path / "order.pt", by_order=True)
     with pytest.raises(ProbeError, match="the checkpoint has 5, the network 6"):
         load_checkpoint(fresh, tmp_path / "less.pt", by_order=True)
