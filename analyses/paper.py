@@ -97,8 +97,7 @@ def part(name: str, asked: argparse.Namespace) -> Iterator[tuple[Path, list[str]
     if name in PROBES:
         words = given(asked, "data", "data_root", "number", "seed") + common
         if name == "compare_networks":
-            words += given(asked, "network", option="networks")
-            words += given(asked, "checkpoint", option="checkpoints")
+            words += twins(asked)
         else:
             words += given(asked, "network", "checkpoint", "by_order")
         if asked.layers:
@@ -121,6 +120,17 @@ def part(name: str, asked: argparse.Namespace) -> Iterator[tuple[Path, list[str]
             if transformers := sorted(map(str, data.glob("ST*"))):
                 words = [*transformers, *given(asked, "number"), *common]
                 yield asked.out / name / data.name, words
+
+
+def twins(asked: argparse.Namespace) -> list[str]:
+    """A given checkpoint is compared with its symmetrised twin, made to align at quarter turns."""
+    if asked.network is None and asked.checkpoint is None:
+        return []
+    spec = asked.network or "mnist_cnn"
+    words = ["--networks", spec, f"symmetrised:{spec}"]
+    if asked.checkpoint is not None:
+        words += ["--checkpoints", asked.checkpoint, asked.checkpoint]
+    return [*words, *given(asked, "by_order")]
 
 
 def given(asked: argparse.Namespace, *names: str, option: str | None = None) -> list[str]:

@@ -20,6 +20,10 @@ import time
 from pathlib import Path
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
+LITE_LAYERS = ("1", "2", "3", "5", "7")
+# Channels, kernel, stride, expansion and number of blocks of EfficientNet-Lite0's stages.
+STAGES = ((16, 3, 1, 1, 1), (24, 3, 2, 6, 2), (40, 5, 2, 6, 2), (80, 3, 2, 6, 3),
+          (112, 5, 1, 6, 3), (192, 5, 2, 6, 4), (320, 3, 1, 6, 1))  # fmt: skip
 
 
 def main() -> None:
@@ -28,20 +32,29 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--part", choices=("time", "memory"), help="only one; the file keeps both")
+    parser.add_argument(
+        "--part", choices=("time", "memory", "lite"), help="only one; the file keeps the others"
+    )
+    parser.add_argument("--lite-images", type=int, default=106)
+    parser.add_argument("--child", help=argparse.SUPPRESS)  # forward or probe, in its own process
     parser.add_argument("--digits", type=int, help=argparse.SUPPRESS)  # the memory run's child
     arguments = parser.parse_args()
     if arguments.digits:
         _print_peak(arguments.digits, arguments.threads)
         return
+    if arguments.child:
+        print(json.dumps(_lite_child(arguments)))
+        return
     report: dict[str, object] = {}
     if arguments.out.exists() and arguments.part:
         report = json.loads(arguments.out.read_text())
     report["hardware"] = _hardware(arguments.threads)
-    if arguments.part != "memory":
+    if arguments.part in (None, "time"):
         report["time"] = _time(arguments)
-    if arguments.part != "time":
+    if arguments.part in (None, "memory"):
         report["memory"] = _memory(arguments.threads)
+    if arguments.part in (None, "lite"):
+        report["lite"] = _lite(arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
@@ -53,14 +66,13 @@ def _time(arguments: argparse.Namespace) -> dict[str, object]:
 
     from invariance_probe import build_network, probe, rotations
     from invariance_probe.data import array_images
-    from invariance_probe.probing import Options
 
     torch.set_num_threads(arguments.threads)
     network = build_network("resnet18")
     moves = rotations(-180, 180, step=15)
     pixels = np.random.default_rng(0).random((arguments.images, 3, 320, 320), dtype=np.float32)
     images = array_images(pixels, 224)
-    batch = Options().batch_size
+    batch = 32
     half = arguments.images // 2
     # The identity among the rotations costs no passes of its own.
     passes = half * (1 + len(moves) - 1) + half * (1 + 2 * (len(moves) - 1))
@@ -75,7 +87,7 @@ def _time(arguments: argparse.Namespace) -> dict[str, object]:
         row = {"forward_s": forward[0], "forward_cpu_s": forward[1]}
         for name, channels in (("spatial", False), ("all", True)):
             start, cpu = time.perf_counter(), time.process_time()
-            probe(network, LAYERS, moves, images, channels=channels)
+            probe(network, LAYERS, moves, images, channels=channels, batch_size=batch)
             row[f"{name}_s"] = time.perf_counter() - start
             row[f"{name}_cpu_s"] = time.process_time() - cpu
         row["ratio"] = row["spatial_s"] / row["forward_s"]
@@ -117,6 +129,114 @@ def _print_peak(number: int, threads: int) -> None:
     network = build_network("mnist_cnn")
     probe(network, ["pool1", "pool2"], rotations(-180, 180, step=15), embedded_digits(number))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _lite(arguments: argparse.Namespace) -> dict[str, object]:
+    rows = []
+    for _ in range(arguments.repeats):
+        row: dict[str, float] = {}
+        for child in ("forward", "probe"):
+            done = subprocess.run(
+                [sys.executable, __file__, "--child", child, "--threads", str(arguments.threads),
+                 "--lite-images", str(arguments.lite_images)],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            row |= json.loads(done.stdout.splitlines()[-1])
+        row["ratio"] = row["probe_s"] / row["forward_s"]
+        row["cpu_ratio"] = row["probe_cpu_s"] / row["forward_cpu_s"]
+        rows.append(row)
+        print(row, file=sys.stderr)
+    return {
+        "network": "shaped like EfficientNet-Lite0, random weights, 224 px of 416 px sources, maps "
+        "112x112x16, 56x56x24, 28x28x40, 14x14x112, 7x7x320, channel rungs on",
+        "rotations": 24, "scalings": 9, "images": arguments.lite_images, "runs": rows,
+        "median_ratio": statistics.median(row["ratio"] for row in rows), "target_ratio": 1.5,
+        "peak_MiB": max(row["probe_peak_MiB"] for row in rows), "target_peak_MiB": 3072,
+    }  # fmt: skip
+
+
+def _lite_child(arguments: argparse.Namespace) -> dict[str, float]:
+    """Time of the bare forward passes at their best batch size, or of the probe that does them."""
+    import torch
+
+    from invariance_probe import probe, rotations
+    from invariance_probe.data import array_images
+    from invariance_probe.geometry import scalings
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    number, network = arguments.lite_images, _lite_network()
+    moves = [*rotations(-180, 180, step=15), *scalings(0.5, 2, number=9)]
+    moving = sum(not move.is_identity for move in dict.fromkeys(moves))
+    half = number // 2
+    passes = half * (1 + moving) + (number - half) * (1 + 2 * moving)
+    if arguments.child == "forward":
+        best = min((_lite_forward(network, size, 48), size) for size in (1, 2, 4, 8, 16, 32))
+        start, cpu = time.perf_counter(), time.process_time()
+        _lite_forward(network, best[1], passes)
+        return {
+            "forward_passes": passes, "batch": best[1],
+            "forward_s": time.perf_counter() - start,
+            "forward_cpu_s": time.process_time() - cpu,
+        }  # fmt: skip
+    scenes = torch.rand(number, 3, 52, 52)
+    pixels = [
+        torch.nn.functional.interpolate(scene[None], size=(416, 416), mode="bicubic").clamp(0, 1)
+        for scene in scenes
+    ]
+    images = array_images(torch.cat(pixels).numpy(), 224)
+    del pixels
+    start, cpu = time.perf_counter(), time.process_time()
+    probe(network, LITE_LAYERS, moves, images)
+    return {
+        "probe_s": time.perf_counter() - start,
+        "probe_cpu_s": time.process_time() - cpu,
+        "probe_peak_MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _lite_forward(network: object, size: int, passes: int) -> float:
+    """Seconds an image of so many forward passes."""
+    import torch
+
+    shown = torch.rand(size, 3, 224, 224)
+    with torch.inference_mode():
+        network(shown)  # type: ignore[operator]
+        start = time.perf_counter()
+        for _ in range(-(-passes // size)):
+            network(shown)  # type: ignore[operator]
+    return (time.perf_counter() - start) / passes
+
+
+def _lite_network() -> object:
+    """A network shaped like EfficientNet-Lite0: inverted residuals, no squeeze and excitation."""
+    from torch import Tensor, nn
+
+    def unit(into: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+        convolution = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(out))
+
+    class Inverted(nn.Module):
+        def __init__(self, into: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+            super().__init__()
+            wide = into * expansion
+            grow = [unit(into, wide, 1), nn.ReLU6(inplace=True)] if expansion > 1 else []
+            deep = [unit(wide, wide, kernel, stride, wide), nn.ReLU6(inplace=True)]
+            self.body = nn.Sequential(*grow, *deep, unit(wide, out, 1))
+            self.adds = stride == 1 and into == out
+
+        def forward(self, maps: Tensor) -> Tensor:
+            return maps + self.body(maps) if self.adds else self.body(maps)
+
+    parts: list[nn.Module] = [nn.Sequential(unit(3, 32, 3, 2), nn.ReLU6(inplace=True))]
+    into = 32
+    for out, kernel, stride, expansion, number in STAGES:
+        first = Inverted(into, out, kernel, stride, expansion)
+        more = [Inverted(out, out, kernel, 1, expansion) for _ in range(number - 1)]
+        parts.append(nn.Sequential(first, *more))
+        into = out
+    head = [unit(into, 1280, 1), nn.ReLU6(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*parts, *head, nn.Linear(1280, 1000)).eval()
 
 
 def _hardware(threads: int) -> dict[str, object]:

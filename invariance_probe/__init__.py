@@ -29,7 +29,8 @@ if TYPE_CHECKING:
         translation,
     )
     from .networks import build_network
-    from .probing import Result, load_result, probe
+    from .probing import Result, compare, load_result, probe
+    from .reporting import cite
 
 __all__ = [
     "Frame",
@@ -40,6 +41,8 @@ __all__ = [
     "affine",
     "array_images",
     "build_network",
+    "cite",
+    "compare",
     "embedded_digits",
     "identity",
     "image_folder",
@@ -73,7 +76,8 @@ _ROOMS = {
         "translation",
     ),
     "networks": ("build_network",),
-    "probing": ("Result", "load_result", "probe"),
+    "probing": ("Result", "compare", "load_result", "probe"),
+    "reporting": ("cite",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

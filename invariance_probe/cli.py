@@ -1,4 +1,4 @@
-"""The command line: demo, probe, layers, plot, train and evaluate, thin over the package.
+"""The command line, thin over the package.
 
 PyTorch and the plotting libraries are imported inside the commands, so that help is immediate.
 """
@@ -6,12 +6,23 @@ PyTorch and the plotting libraries are imported inside the commands, so that hel
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._console import ending, reading, talk, training, writing
+from ._console import (
+    animating,
+    comparing,
+    ending,
+    probing,
+    reading,
+    reporting,
+    talk,
+    training,
+    writing,
+)
 from ._console import options as opt
 from ._version import __version__
 
@@ -39,6 +50,9 @@ def _version(asked: bool) -> None:
 def start(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    bibtex: Annotated[
+        bool, typer.Option("--bibtex", callback=reporting.bibtex, is_eager=True, help="Citation.")
     ] = False,
 ) -> None:
     """Measure whether a spatial transformation can align the feature maps of a CNN."""
@@ -70,7 +84,7 @@ def demo(
     with talk.progress("oracle") as report:
         aligned = oracle(
             built, DEMO_LAYERS, DEMO_ORACLE, load_images(config, built), progress=report,
-            options=config.options,
+            options=config.options, config=replace(config, transforms=DEMO_ORACLE).to_dict(),
         )  # fmt: skip
     with whole_folder(out, overwrite=overwrite, parts=parts) as folder:
         aligned.save(folder / "oracle")
@@ -111,17 +125,18 @@ def probe(
     per_image: opt.PerImage = None,
     erode: opt.Erode = None,
     batch_size: opt.BatchSize = None,
+    precision: opt.Precision = None,
+    memory: opt.Memory = None,
     resamples: opt.Resamples = None,
     seed: opt.Seed = None,
     device: opt.Device = None,
     config: opt.Config = None,
     figures: opt.Figures = True,
+    resume: opt.GoOn = False,
     overwrite: opt.Overwrite = False,
+    save_every: opt.SaveEvery = 60.0,
 ) -> None:
     """Probe a network on images; write tables and figures."""
-    from .probing.storage import check_free, whole_folder
-
-    check_free(out, overwrite=overwrite)
     given = {
         "network": network,
         "checkpoint": _text(checkpoint),
@@ -151,25 +166,16 @@ def probe(
         "channels": channel_maps,
         "per_image": per_image,
         "erode": erode,
-        "batch_size": batch_size,
+        "batch_size": reading.batch_size(batch_size),
+        "precision": precision,
+        "memory": memory,
         "resamples": resamples,
         "seed": seed,
     }
-    stored = reading.stored_config(config)
-    chosen = reading.configured(stored, given, options)
-    reading.check_device(chosen.device)
-    if "layers" not in stored and not layers:
-        chosen = reading.with_layers(chosen)
-    from ._console import tables
-    from .probing import run_config
-
-    with talk.progress("probing") as report:
-        result = run_config(chosen, report)
-    with whole_folder(out, overwrite=overwrite) as folder:
-        writing.write_result(result, folder, figures=figures)
-    ending.written.append(out)
-    tables.show_results([result], talk.out())
-    talk.say(f"tables{' and figures' * figures}: {out}", "bold")
+    probing.probe(
+        out, given, options, config=config, figures=figures, resume=resume, overwrite=overwrite,
+        save_every=save_every,
+    )  # fmt: skip
 
 
 @app.command("layers", cls=reading.Greedy)
@@ -185,7 +191,7 @@ def show_layers(
     everything: opt.AllLayers = False,
 ) -> None:
     """List the layers of a network and where their cells sit."""
-    from ._console import tables
+    from ._console import layer_tables
     from .networks import build_network
 
     with talk.progress("measuring") as report:
@@ -198,7 +204,9 @@ def show_layers(
             **(reading.arguments(network_arg) or {}),
         )
         size = reading.canvas_size(canvas) or built.canvas
-        table, notes = tables.layers(built, size, reading.words(layers), everything, report)
+        table, notes = layer_tables.layers(
+            built, size, reading.words(layers), everything, report, talk.out().width
+        )
     talk.out().print(table)
     notes = [f"input: {built.preprocessing}", *(built.fit.notes if built.fit else ()), *notes]
     for note in notes:
@@ -224,6 +232,89 @@ def plot(
     ending.written.append(folder)
     for name in names:
         talk.say(str(folder / name))
+
+
+@app.command(cls=reading.Greedy)
+def compare(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT-FOLDER", help="Of networks probed alike.", show_default=False
+        ),
+    ],
+    out: opt.Out,
+    names: opt.ResultNames = None,
+    baseline: opt.Baseline = None,
+    along: opt.Along = None,
+    match: opt.Match = None,
+    layers: opt.ComparedLayers = None,
+    quantities: opt.Quantities = None,
+    level: opt.Level = None,
+    resamples: opt.SameResamples = None,
+    figures: opt.Figures = True,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Compare networks or checkpoints probed under one plan, image by image."""
+    comparing.compare(
+        results, out, names=names, baseline=baseline, along=along, match=match, layers=layers,
+        quantities=quantities, level=level, resamples=resamples, figures=figures,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+@app.command(cls=reading.Greedy)
+def animate(
+    run: opt.ShownRun = None,
+    out: opt.AnimationOut = None,
+    html: opt.PageOut = None,
+    network: opt.Network = None,
+    checkpoint: opt.Checkpoint = None,
+    checkpoint_entry: opt.CheckpointEntry = None,
+    allow_partial: opt.AllowPartial = False,
+    by_order: opt.ByOrder = False,
+    network_arg: opt.NetworkArg = None,
+    layers: opt.Layers = None,
+    transforms: opt.Transforms = None,
+    images: opt.Images = None,
+    data_root: opt.DataRoot = None,
+    number: opt.SomeImages = 64,
+    image_channels: opt.ImageChannels = None,
+    canvas: opt.Canvas = None,
+    device: opt.Device = None,
+    image: opt.ShownImage = None,
+    channel: opt.ShownChannel = None,
+    width: opt.AnimationWidth = 900,
+    seconds: opt.SecondsPerFrame = 0.12,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Show maps moving with the input and moved back: GIF, MP4, or an interactive page."""
+    animating.animate(
+        run, out, html, image=image, channel=channel, width=width, seconds=seconds,
+        overwrite=overwrite, network=network, checkpoint=_text(checkpoint),
+        checkpoint_entry=checkpoint_entry, allow_partial=allow_partial or None,
+        by_order=by_order or None, arguments=reading.arguments(network_arg),
+        layers=reading.words(layers), transforms=" ".join(transforms) if transforms else None,
+        images=images, data_root=_text(data_root), number=number if run is None else None,
+        image_channels=image_channels, canvas=reading.canvas_size(canvas), device=device,
+    )  # fmt: skip
+
+
+@app.command()
+def report(
+    runs: opt.Runs,
+    out: opt.ReportOut = Path("report"),
+    paper: opt.Paper = False,
+    viewer: opt.Viewer = True,
+    overwrite: opt.Overwrite = False,
+) -> None:
+    """Write the report of results: one HTML page, Markdown, and files for a paper."""
+    reporting.report(runs, out, paper=paper, viewer=viewer, overwrite=overwrite)
+
+
+@app.command()
+def verify(runs: opt.Runs, images: opt.Replayed = 8, full: opt.Full = False) -> None:
+    """Check that the numbers of stored results hold; exits with 1 if some do not."""
+    reporting.verify(runs, images=images, full=full)
 
 
 @app.command(cls=reading.Greedy)

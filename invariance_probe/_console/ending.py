@@ -14,7 +14,9 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from ..errors import ProbeError
-from .talk import err
+from .talk import err, main
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that typer carries
 
 written: list[Path] = []
 """What this command has finished writing, for the line that Ctrl-C leaves."""
@@ -29,7 +31,12 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ProbeError as error:
-            raise _ended(f"error: {error}", 2) from error
+            own = getattr(error, "own", False)  # of a process that could not tell the first one
+            raise _ended(f"error: {error}", 2, always=own) from error
+        except UsageError as error:
+            if main():
+                raise
+            raise typer.Exit(2) from error  # the first process says the same
         except KeyboardInterrupt as stop:
             left = ", ".join(map(str, written))
             what = f"{left} is complete" if left else str(stop) or "nothing was written"
@@ -44,8 +51,8 @@ class Commands(TyperGroup):
             raise
 
 
-def _ended(line: str, code: int) -> typer.Exit:
-    err().print(Text(" ".join(line.split()), "red"), soft_wrap=True)
+def _ended(line: str, code: int, always: bool = False) -> typer.Exit:
+    err(always).print(Text(" ".join(line.split()), "red"), soft_wrap=True)
     return typer.Exit(code)
 
 

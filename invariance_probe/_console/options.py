@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 Network = Annotated[
     str | None,
@@ -133,13 +133,47 @@ Erode = Annotated[
     float | None,
     Option(metavar="PIXELS", help="Margin that compared cells keep to the edge. [default: 0]"),
 ]
-BatchSize = Annotated[int | None, Option(metavar="N", help="[default: 32]")]
+BatchSize = Annotated[
+    str | None,
+    Option(
+        metavar="N|auto",
+        help="Images in a forward pass; auto takes what is fast and fits. [default: auto]",
+    ),
+]
+Precision = Annotated[
+    str | None,
+    Option(
+        metavar="float32|bfloat16|float16",
+        help="Of the forward passes; all sums are float64. [default: float32]",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    Option(
+        metavar="SIZE",
+        help="What the search's sums may take, such as 3GB; less costs further passes. "
+        "[default: half of what is free, at most 1.2GB]",
+    ),
+]
+GoOn = Annotated[
+    bool,
+    Option(
+        "--resume", help="Go on with the probe that was stopped; the other options may be left."
+    ),
+]
+SaveEvery = Annotated[
+    float,
+    Option(metavar="SECONDS", help="How often a probe saves where it stands.", show_default=True),
+]
 Resamples = Annotated[int | None, Option(metavar="N", help="Of the bootstrap. [default: 1000]")]
 Seed = Annotated[
     int | None,
     Option(metavar="N", help="Of split, bootstrap and random weights. [default: 0]"),
 ]
-Device = Annotated[str | None, Option(metavar="NAME", help="cpu, cuda, ... [default: cpu]")]
+Device = Annotated[
+    str | None,
+    Option(metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto: the fastest. [default: cpu]"),
+]
 Config = Annotated[
     Path | None,
     Option(
@@ -153,6 +187,38 @@ FiguresOut = Annotated[
     Option("--out", metavar="FOLDER", help="[default: figures/ in the result folder]"),
 ]
 Formats = Annotated[str, Option("--format", metavar="svg,png,pdf", help="Kinds of files.")]
+ShownRun = Annotated[
+    Path | None,
+    Argument(metavar="RESULT", help="Folder of a probe, or saved pictures.", show_default=False),
+]
+AnimationOut = Annotated[
+    Path | None,
+    Option("--out", metavar="FILE", help="A .gif, or an .mp4 where ffmpeg is: of the first layer."),
+]
+PageOut = Annotated[
+    Path | None,
+    Option("--html", metavar="FILE", help="The viewer: a page to choose, slide and play in."),
+]
+SomeImages = Annotated[
+    int,
+    Option("--number", metavar="N", help="How many images; half of them give the channel means."),
+]
+ShownImage = Annotated[
+    str | None,
+    Option(
+        "--image", metavar="N|NAME",
+        help="Which image of the evaluation half. [default: the first; three in the page]",
+    ),
+]  # fmt: skip
+ShownChannel = Annotated[
+    int | None,
+    Option(
+        "--channel", metavar="N",
+        help="Which channel. [default: the one that varies most; six in the page]",
+    ),
+]  # fmt: skip
+AnimationWidth = Annotated[int, Option("--width", metavar="PIXELS", help="Of the animation.")]
+SecondsPerFrame = Annotated[float, Option("--seconds", metavar="X", help="Each frame stays.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace what is there.")]
 Data = Annotated[
     str | None,
@@ -226,4 +292,65 @@ NumberOfPasses = Annotated[
 ]
 TableOut = Annotated[
     Path | None, Option("--out", metavar="FILE.csv", help="A row per run, seed and pass.")
+]
+ResultNames = Annotated[
+    str | None,
+    Option("--names", metavar="A,B,...", help="What the results are called. [default: folders]"),
+]
+Baseline = Annotated[
+    str | None,
+    Option("--baseline", metavar="NAME", help="Differences are to it. [default: the first]"),
+]
+Along = Annotated[
+    str | None,
+    Option("--along", metavar="X,Y,...", help="A number per result, such as its training step."),
+]
+Match = Annotated[
+    list[str] | None,
+    Option(
+        "--match",
+        metavar="LABEL=LAYER,LAYER ...",
+        help="Layers that belong together, one per result. [default: those of one name; where "
+        "there are none, those of one place]",
+    ),
+]
+ComparedLayers = Annotated[
+    list[str] | None, Option("--layers", metavar="NAME ...", help="Only these layers.")
+]
+Quantities = Annotated[
+    list[str] | None,
+    Option(
+        "--quantities",
+        metavar="NAME ...",
+        help="Rungs, recovered, won_by_linear, won_by_permutation. [default: nine]",
+    ),
+]
+Level = Annotated[
+    float | None, Option("--level", metavar="X", help="Of the intervals. [default: the first's]")
+]
+SameResamples = Annotated[
+    int | None, Option("--resamples", metavar="N", help="[default: the first's]")
+]
+Runs = Annotated[
+    list[Path],
+    Argument(
+        metavar="RUN...",
+        help="Folders that probe or demo has written; several make one report.",
+        show_default=False,
+    ),
+]
+Replayed = Annotated[
+    int, Option("--images", metavar="N", min=1, help="How many evaluation images to replay.")
+]
+Full = Annotated[bool, Option("--full", help="Replay the whole run, fitted maps included.")]
+ReportOut = Annotated[Path, Option("--out", metavar="FOLDER", help="Where the report goes.")]
+Viewer = Annotated[
+    bool, Option("--viewer/--no-viewer", help="Run the networks again for pictures of their maps.")
+]
+Paper = Annotated[
+    bool,
+    Option(
+        "--paper",
+        help="Also write paper/: figures (PDF, SVG, PNG, data), tables, references, methods.",
+    ),
 ]

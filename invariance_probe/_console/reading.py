@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 class Greedy(TyperCommand):
     """A command whose list options take all values up to the next option; arguments come first."""
 
-    several = ("--layers", "--transforms", "--network-arg", "--mean", "--std", "--set")
+    several = (
+        "--layers", "--transforms", "--network-arg", "--mean", "--std", "--set", "--match",
+        "--quantities",
+    )  # fmt: skip
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its values, as the parser wants it."""
@@ -114,13 +117,14 @@ def stored_config(path: Path | None) -> dict[str, Any]:
 
 def check_device(name: str) -> None:
     """Refuse a device that this machine does not have."""
-    import torch
+    from ..probing.devices import find_device
 
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        others = " or cuda" if torch.cuda.is_available() else ""
-        raise ProbeError(f"there is no device {name!r} here; use cpu{others}") from None
+    find_device(name)
+
+
+def batch_size(text: str | None) -> int | str | None:
+    """The number of "32"; "auto", and what is no number, stay text."""
+    return int(text) if text is not None and text.lstrip("-").isdecimal() else text
 
 
 def configured(
@@ -139,11 +143,13 @@ def with_layers(config: ProbeConfig) -> ProbeConfig:
     """The configuration with layers spaced through its network, and a word on which."""
     import torch
 
-    from ..networks import default_layers, list_layers
+    from ..networks import default_layers, find_frames, list_layers
     from ..probing.config import load_network
 
     built = load_network(config)
     example = torch.zeros(1, built.channels, *(config.canvas or built.canvas))
     names = default_layers(list_layers(built.module, example))
+    canvas = (int(example.shape[2]), int(example.shape[3]))
+    names = list(find_frames(built.module, names, canvas, built.channels)[0]) or names
     hint(f"layers: {', '.join(names)} (choose others with --layers)")
     return replace(config, layers=tuple(names))

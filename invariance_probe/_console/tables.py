@@ -1,4 +1,4 @@
-"""Tables for the terminal: the ladder of a result, the layers of a network."""
+"""Tables for the terminal: the ladders of a result, the oracle's table."""
 
 from __future__ import annotations
 
@@ -6,27 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..errors import ProbeError
-from ..networks import (
-    LayerInfo,
-    Network,
-    list_layers,
-    measure_frames,
-    nearest_aligned_sizes,
-    select_layers,
-)
 from ..probing.options import CHANNEL_RUNGS
 
 if TYPE_CHECKING:
-    from ..networks import LayerFrame
     from ..probing import OracleResult, Result
-    from .talk import Report
 
 RECOVERED = (
     "recovered: the share of the gap between the map of another image and the aligned input that "
@@ -43,7 +31,6 @@ _HEADS = {  # narrow enough for a terminal of 80 columns
     "inverse_orthogonal": "orthogonal",
     "inverse_linear": "linear",
 }
-_LONG = 40  # more layers than this are listed by their outer names only
 
 
 def show_results(results: Sequence[Result], console: Console) -> None:
@@ -189,93 +176,6 @@ def telling(result: Result) -> list[str]:
             away = -np.abs(value)
         chosen.append(str(group["transform"].iloc[int(np.argmin(away))]))
     return chosen[:3]
-
-
-def layers(
-    network: Network,
-    canvas: tuple[int, int],
-    patterns: Sequence[str] | None,
-    everything: bool,
-    report: Report,
-) -> tuple[Table, list[str]]:
-    """The layers of a network as a table, and sentences to print below it."""
-    module = network.module
-    example = torch.zeros(1, network.channels, *canvas)
-    found = list_layers(module, example)
-    if patterns:
-        wanted = set(select_layers(module, patterns, example))
-        shown = [one for one in found if one.name in wanted]
-    elif everything or len(found) <= _LONG:
-        shown = found
-    else:
-        shown = [one for one in found if one.name.count(".") < 2]
-    frames, reasons = _frames(network, [one.name for one in shown if one.spatial], canvas, report)
-    off = [name for name, frame in frames.items() if max(map(abs, frame.centre_offset)) > 1e-6]
-    better = {}
-    if off:
-        better = nearest_aligned_sizes(module, off, canvas, network.channels, frames)
-    names = ("layer", "kind", "channels", "map", "jump", "start", "centre\noffset", "centred\nat")
-    columns = [Column(name, overflow="fold", no_wrap=name != "layer") for name in names]
-    for column in columns[2:]:
-        column.justify = "right"
-    table = _table(f"{network.name} on {canvas[0]}x{canvas[1]} px", *columns)
-    for one in shown:
-        if one.name in frames:
-            table.add_row(*_row(one, frames[one.name], better))
-        else:
-            reasons.setdefault(one.name, _unmapped(one))
-            table.add_row(Text(one.name), Text(one.kind), *["-"] * 6, style="dim")
-    notes = [
-        "jump: pixels between cells; start: where the first cell sits; centre offset: of the map "
-        "from the image (x, y); centred at: the nearest input size without offset",
-    ]
-    notes += [f"{name}: {why}" for name, why in reasons.items()]
-    if len(shown) < len(found) and not patterns:
-        notes.append(f"{len(found) - len(shown)} inner layers are not shown; list them with --all")
-    return table, notes
-
-
-def _frames(
-    network: Network, names: list[str], canvas: tuple[int, int], report: Report
-) -> tuple[dict[str, LayerFrame], dict[str, str]]:
-    """Frames by layer, and why some have none."""
-    try:
-        return measure_frames(network.module, names, canvas, network.channels), {}
-    except ProbeError:
-        frames: dict[str, LayerFrame] = {}
-        reasons: dict[str, str] = {}
-        for done, name in enumerate(names):
-            report(done, len(names), name)
-            try:
-                frames |= measure_frames(network.module, [name], canvas, network.channels)
-            except ProbeError as error:
-                reasons[name] = str(error)
-        return frames, reasons
-
-
-def _row(
-    info: LayerInfo, frame: LayerFrame, better: Mapping[str, tuple[int, int] | None]
-) -> list[Text]:
-    size = better.get(info.name)
-    best = f"{size[0]}x{size[1]}" if size else "none near" if info.name in better else "-"
-    style = "yellow" if info.name in better else ""
-    return [
-        Text(info.name), Text(info.kind), Text(str(info.channels)),
-        Text(f"{frame.size[0]}x{frame.size[1]}"), Text(_pair(frame.jump)), Text(_pair(frame.start)),
-        Text(_pair(frame.centre_offset), style), Text(best, style),
-    ]  # fmt: skip
-
-
-def _unmapped(info: LayerInfo) -> str:
-    if len(info.shape) == 4:
-        return "a single cell: no positions to align"
-    return f"gives {info.shape}: no map"
-
-
-def _pair(values: tuple[float, float]) -> str:
-    """(x, y) in short: one number when both agree."""
-    x, y = (f"{round(value, 6) + 0.0:.5g}" for value in values)
-    return x if x == y else f"{x}, {y}"
 
 
 def _table(title: str, *columns: Column) -> Table:

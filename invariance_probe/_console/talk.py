@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.table import Column
 from rich.text import Text
@@ -17,14 +23,22 @@ from rich.text import Text
 Report = Callable[[int, int, str], None]
 
 
+LINES_EVERY = 30.0  # seconds between lines where nobody watches
+
+
+def main() -> bool:
+    """Whether this process is the one that talks, among those of torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def out() -> Console:
-    """Where results go."""
-    return Console(highlight=False)
+    """Where results go; nowhere in all processes but the first."""
+    return Console(highlight=False, quiet=not main())
 
 
-def err() -> Console:
-    """Where progress and errors go."""
-    return Console(stderr=True, highlight=False)
+def err(always: bool = False) -> Console:
+    """Where progress and errors go, of the first process or `always`."""
+    return Console(stderr=True, highlight=False, quiet=not (always or main()))
 
 
 def say(text: str, style: str = "") -> None:
@@ -38,21 +52,23 @@ def hint(text: str) -> None:
 
 
 @contextmanager
-def progress(title: str, width: int = 30, lines_every: float = math.inf) -> Iterator[Report]:
-    """A bar with the time left on stderr, or a line at start and end where nobody watches.
-
-    There, long work can ask for a line every so many seconds too.
-    """
+def progress(title: str, width: int = 30, lines_every: float = LINES_EVERY) -> Iterator[Report]:
+    """A bar with the time left on stderr; where nobody watches a line at start, end and seldom."""
     console, start = err(), time.monotonic()
+    began: int | None = None  # work done before, by a run that is gone on with
     if not console.is_terminal or console.is_dumb_terminal or os.environ.get("CI"):
         console.print(Text(f"{title} ..."), soft_wrap=True)
         said = start
 
         def line(done: int, total: int, text: str) -> None:
-            nonlocal said
-            if time.monotonic() - said >= lines_every:
-                said = time.monotonic()
-                console.print(Text(f"{title}: {done} of {total}, {text}"), soft_wrap=True)
+            nonlocal said, began
+            began = done if began is None else began
+            now = time.monotonic()
+            if now - said >= lines_every:
+                said = now
+                left = (now - start) * (total - done) / (done - began) if done > began else None
+                ahead = "" if left is None else f", {duration(left)} left"
+                console.print(Text(f"{title}: {done} of {total}, {text}{ahead}"), soft_wrap=True)
 
         yield line
         console.print(Text(f"{title}: {time.monotonic() - start:.1f} s"), soft_wrap=True)
@@ -62,6 +78,8 @@ def progress(title: str, width: int = 30, lines_every: float = math.inf) -> Iter
         TextColumn("{task.description}", table_column=Column(width=width, no_wrap=True)),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("gone,"),
         TimeLeft(compact=True),
         TextColumn("left"),
     )
@@ -72,3 +90,15 @@ def progress(title: str, width: int = 30, lines_every: float = math.inf) -> Iter
             bar.update(task, completed=done, total=total, description=text)
 
         yield report
+
+
+def duration(seconds: float) -> str:
+    """Seconds in short.
+
+    >>> duration(42.4), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
 from . import ending, reading, talk
+from .stopping import stopping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
     from ..training import Progress, TrainConfig
 
-LINES_EVERY = 30.0  # seconds between lines where nobody watches
 NETWORKS = "CNN, STN-C0, STN-C1 or STN-SL1"
 
 
@@ -74,7 +71,7 @@ def train(
         config = TrainConfig.from_dict({**config.as_dict(), "architecture": built.as_dict()})
     title = f"training {config.architecture.name} on {config.data}"
     try:
-        with _stopping() as stop, _main_only(title, 44, LINES_EVERY) as report:
+        with stopping(alone=True) as stop, _main_only(title, 44, talk.LINES_EVERY) as report:
             run = train_run(
                 config, out, examples=examples, device=place, resume=resume, overwrite=overwrite,
                 on_step=_shown(config, report), stop=stop, tensorboard=tensorboard,
@@ -85,7 +82,7 @@ def train(
         raise KeyboardInterrupt(
             f"go on with: invariance-probe train --resume --out {out}"
         ) from None
-    if not _main():
+    if not talk.main():
         return
     ending.written.append(out)
     for seed, about in run.metadata.items():
@@ -189,51 +186,14 @@ def _shown(config: TrainConfig, report: talk.Report) -> Callable[[int, Progress]
         before = config.seeds.index(seed) * at.steps
         text = f"seed {seed} loss {at.loss:.3f} {at.accuracy:.1%} {at.images_per_second:,.0f} img/s"
         if not talk.err().is_terminal:
-            text += f", {_duration(at.seconds_left)} left for this seed"
+            text += f", {talk.duration(at.seconds_left)} left for this seed"
         report(before + at.step, len(config.seeds) * at.steps, text)
 
     return on_step
 
 
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-@contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed; pressed again it stops at once.
-
-    Processes of torchrun cannot agree on a step to stop after: they stop at once.
-    """
-    asked = threading.Event()
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    if not alone or threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def on_signal(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        talk.hint("stopping after this step; Ctrl-C again stops at once")
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _main() -> bool:
-    """Whether this process is the one that talks, among those of torchrun."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _main_only(title: str, width: int = 30, lines_every: float = float("inf")) -> Any:
     """The progress of the process that talks; nothing in the others."""
-    if _main():
+    if talk.main():
         return talk.progress(title, width, lines_every)
     return nullcontext(lambda done, total, text: None)

@@ -4,6 +4,7 @@ from .bound import PositionMoments, SpatialBound, spatial_bound
 from .channels import ChannelMaps, ChannelMoments, fit_channel_maps
 from .families import Family, family_for
 from .growing import GrowingRows
+from .levels import Moments, PyramidMoments, SearchPlan
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
 from .residuals import Variance, bootstrap, ratio, squared_errors
@@ -18,7 +19,10 @@ __all__ = [
     "ErrorSurface",
     "Family",
     "GrowingRows",
+    "Moments",
     "PositionMoments",
+    "PyramidMoments",
+    "SearchPlan",
     "SpatialBound",
     "SpatialMoments",
     "Variance",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ class PositionMoments:
 
     No pivot is subtracted: the operators searched need not keep constants.
     """
+
+    SUMS: ClassVar[tuple[str, ...]] = ("samples", "auto", "cross", "target")
 
     def __init__(self, cells: Tensor, weights: Tensor | None = None) -> None:
         self.cells, self.weights = cells.flatten() > 0, weights
@@ -84,7 +87,8 @@ def spatial_bound(
 ) -> SpatialBound:
     """Minimise ‖WA − B‖² over all operators W on positions, in closed form.
 
-    The bound itself is unregularised, from the spectrum of K_AA. `operator` is ridge regression
+    The bound itself is unregularised, from the factors of K_AA, or from its spectrum where it is
+    near to singular. `operator` is ridge regression
     about the operator `about` (V, P), such as the warp by h⁻¹, or about 0; `ridge` is a fraction
     of the mean position energy, by default positions / samples, so that what few samples cannot
     decide stays as it was. Raises ProbeError when nothing was accumulated.
@@ -93,26 +97,57 @@ def spatial_bound(
         raise ProbeError("no images were seen; update the position moments first")
     auto, cross = moments.auto.double(), moments.cross.double()
     auto = (auto + auto.T) / 2
-    values, vectors = torch.linalg.eigh(auto)
-    values = values.clamp(min=0)
-    kept = values > _RANK * float(values[-1])
     total = float(moments.target.sum())
-    inverse = torch.where(kept, 1 / values.clamp(min=1e-300), 0.0)
-    bound = total - float(((cross @ vectors).square() * inverse).sum())
-    share = len(values) / moments.samples if ridge is None else ridge
-    weight = share * float(values.mean())
+    share = len(auto) / moments.samples if ridge is None else ridge
+    weight = share * float(auto.diagonal().mean())
     pulled = cross if about is None else cross + weight * about.to(cross)
-    shift = weight if weight > 0 else 1e-300
-    damped = torch.where(kept | (weight > 0), 1 / (values + shift), 0.0)
-    operator = ((pulled @ vectors) * damped) @ vectors.T
+    solved = _by_factors(auto, cross, pulled, weight) or _by_spectrum(auto, cross, pulled, weight)
+    explained, operator, rank = solved
+    bound = total - explained
     in_sample = total - 2 * (operator * cross).sum() + ((operator @ auto) * operator).sum()
     return SpatialBound(
         bound=float(np.clip(bound, 0.0, None)),
         in_sample=float(np.clip(float(in_sample), 0.0, None)),
         operator=operator,
-        rank=int(kept.sum()),
-        positions=len(values),
+        rank=rank,
+        positions=len(auto),
         samples=moments.samples,
         ridge=share,
-        determined=moments.samples > len(values),
+        determined=moments.samples > len(auto),
     )
+
+
+def _by_factors(
+    auto: Tensor, cross: Tensor, pulled: Tensor, weight: float
+) -> tuple[float, Tensor, int] | None:
+    """tr K_BA K_AA⁻¹ K_AB, the ridge operator and the rank, if K_AA has full rank beyond doubt.
+
+    1/tr K⁻¹ is at most the smallest eigenvalue, the largest row sum at least the largest one.
+    """
+    factor, failed = torch.linalg.cholesky_ex(auto)
+    if int(failed):
+        return None
+    inverse = torch.linalg.solve_triangular(
+        factor, torch.eye(len(auto), dtype=auto.dtype, device=auto.device), upper=False
+    )
+    largest = float(torch.linalg.matrix_norm(auto, torch.inf))
+    if not float(inverse.square().sum()) * largest < 1 / _RANK:
+        return None
+    explained = float((inverse @ cross.T).square().sum())
+    if weight > 0:
+        factor = torch.linalg.cholesky(auto + weight * torch.eye(len(auto)).to(auto))
+    return explained, torch.cholesky_solve(pulled.T, factor).T, len(auto)
+
+
+def _by_spectrum(
+    auto: Tensor, cross: Tensor, pulled: Tensor, weight: float
+) -> tuple[float, Tensor, int]:
+    """The same from the eigenvalues of K_AA, of which those below 1e-12 of the largest are 0."""
+    values, vectors = torch.linalg.eigh(auto)
+    values = values.clamp(min=0)
+    kept = values > _RANK * float(values[-1])
+    inverse = torch.where(kept, 1 / values.clamp(min=1e-300), 0.0)
+    explained = float(((cross @ vectors).square() * inverse).sum())
+    shift = weight if weight > 0 else 1e-300
+    damped = torch.where(kept | (weight > 0), 1 / (values + shift), 0.0)
+    return explained, ((pulled @ vectors) * damped) @ vectors.T, int(kept.sum())

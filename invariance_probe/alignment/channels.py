@@ -7,7 +7,9 @@ originals (C x samples, a sample being a compared cell of an image), every linea
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ from ..errors import ProbeError
 
 Array = NDArray[np.float64]
 
+_DEAD = 1e-12  # of the largest energy or correlation: as good as none
+_BATCH = 8_000_000  # map entries worked on at a time: 64 MB
+
 
 class ChannelMoments:
     """Streaming C x C moments of aligned and original maps over the compared cells.
@@ -26,6 +31,10 @@ class ChannelMoments:
     `cells` (rows, columns) is 1 where maps are compared. `weights` (C) multiplies channels first.
     `chance` also pairs every original with the image before it: the null of the permutation.
     """
+
+    SUMS: ClassVar[tuple[str, ...]] = (
+        "samples", "images", "auto", "cross", "target", "chance", "sums",
+    )  # fmt: skip
 
     def __init__(
         self, cells: Tensor, weights: Tensor | None = None, *, chance: bool = True
@@ -38,6 +47,9 @@ class ChannelMoments:
         self.chance = torch.zeros(0)  # (C, C): Σ y xᵀ with x of the image before
         self.sums = torch.zeros(0)  # (2, C): Σ x and Σ y
         self._previous: Tensor | None = None
+        inside = cells.flatten() > 0
+        self._number = int(inside.sum())
+        self._inside = None if bool(inside.all()) else inside
 
     def update(self, aligned: Tensor, original: Tensor) -> None:
         """Add maps (N, C, rows, columns) aligned by h⁻¹, and of the originals."""
@@ -46,17 +58,29 @@ class ChannelMoments:
                 f"maps of shape {tuple(aligned.shape)} and {tuple(original.shape)} do not belong "
                 f"to {tuple(self.cells.shape)} cells; both must be (N, C, rows, columns) of it"
             )
-        x, y = (self._chosen(maps) for maps in (aligned, original))
-        self._add("auto", _products(x, x))
-        self._add("cross", _products(y, x))
-        self._add("target", y.square().sum(dim=(0, 2), dtype=torch.float64))
-        self._add("sums", torch.stack([m.sum(dim=(0, 2), dtype=torch.float64) for m in (x, y)]))
+        step = max(1, _BATCH // max(1, aligned[:1].numel()))
+        for a, b in zip(aligned.split(step), original.split(step), strict=True):
+            self._update(a, a if aligned is original else b)
+
+    def _update(self, aligned: Tensor, original: Tensor) -> None:
+        same = aligned is original
+        x = self._rows(aligned)  # (C, N, cells), so that products over images are one
+        y = x if same else self._rows(original)
+        flat_x, flat_y = x.flatten(1), y.flatten(1)
+        own = flat_x @ flat_x.T
+        self._add("cross", own.clone() if same else flat_y @ flat_x.T)
+        self._add("auto", own)
+        self._add("target", y.square().sum(dim=(1, 2)))
+        self._add("sums", torch.stack([x.sum(dim=(1, 2)), y.sum(dim=(1, 2))]))
         if self._paired:
-            before = x[:-1] if self._previous is None else torch.cat([self._previous, x[:-1]])
-            self._previous = x[-1:].clone()
-            self._add("chance", _products(y[len(y) - len(before) :], before))
-        self.images += len(x)
-        self.samples += len(x) * x.shape[2]
+            step = x.shape[2]
+            if self._previous is not None:
+                self._add("chance", y[:, 0] @ self._previous.T)
+            if x.shape[1] > 1 or self._previous is None:
+                self._add("chance", flat_y[:, step:] @ flat_x[:, :-step].T)
+            self._previous = x[:, -1].clone()
+        self.images += x.shape[1]
+        self.samples += x.shape[1] * self._number
 
     def __add__(self, other: ChannelMoments) -> ChannelMoments:
         """Moments of both sets of images."""
@@ -80,9 +104,14 @@ class ChannelMoments:
         old: Tensor = getattr(self, name)
         setattr(self, name, old.add_(value) if old.numel() else value)
 
-    def _chosen(self, maps: Tensor) -> Tensor:
-        chosen = maps.flatten(2)[:, :, self.cells.flatten() > 0]
-        return chosen if self.weights is None else chosen * self.weights.to(maps)[:, None]
+    def _rows(self, maps: Tensor) -> Tensor:
+        """Weighted maps as (C, N, cells) in float64, so that batches leave no trace."""
+        rows = maps.new_empty(
+            (maps.shape[1], len(maps), self.cells.numel()), dtype=torch.float64
+        ).copy_(maps.transpose(0, 1).flatten(2))
+        if self._inside is not None:  # cells of 0 add nothing to any sum
+            rows.mul_(self._inside.to(maps.device))
+        return rows if self.weights is None else rows.mul_(self.weights.to(rows)[:, None, None])
 
 
 @dataclass(frozen=True)
@@ -95,7 +124,8 @@ class ChannelMaps:
     `errors` are in-sample sums of squares of "inverse" (no channel map) and of each map.
     `moved` is the share of the original's variance in channels whose stand-in is another channel,
     `moved_by_chance` the same for a permutation fitted to unrelated images; `diagonal` is the
-    share of the linear map's squared entries on its diagonal. `correlation` (C, C) is between
+    share of the linear map's squared entries between channels that ever respond that lie on its
+    diagonal. `correlation` (C, C) is between
     original (rows) and aligned (columns) channels; 0 where a channel never varies.
     """
 
@@ -126,8 +156,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
     )
     channels = len(auto)
     permutation = _assign(auto, cross, target)
-    left, _, right = np.linalg.svd(cross)
-    orthogonal = left @ right
+    orthogonal = _procrustes(cross)
     share = channels / moments.samples if ridge is None else ridge
     weight = share * np.trace(auto) / channels
     if weight > 0:
@@ -146,7 +175,8 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
     variance, correlation = _statistics(moments)
     chance = np.asarray(moments.chance.double().cpu())
     by_chance = _assign(auto, chance, target) if chance.size else permutation
-    squares = float(np.sum(linear**2))
+    alive = np.diag(auto) + target > _DEAD * max((np.diag(auto) + target).max(), 1e-300)
+    squares = float(np.sum(linear[np.ix_(alive, alive)] ** 2))
     return ChannelMaps(
         permutation=permutation,
         orthogonal=orthogonal,
@@ -156,9 +186,22 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         errors=errors,
         moved=_share(variance, permutation),
         moved_by_chance=_share(variance, by_chance),
-        diagonal=float(np.sum(np.diag(linear) ** 2) / squares) if squares > 0 else float("nan"),
+        diagonal=float(np.sum(np.diag(linear)[alive] ** 2) / squares) if squares > 0 else math.nan,
         correlation=correlation,
     )
+
+
+def _procrustes(cross: Array) -> Array:
+    """The orthogonal map that fits best; where the samples decide nothing, the identity.
+
+    Directions without any correlation (dead channels are such) may be turned at will: of all the
+    maps that fit equally well this is the one nearest to the identity, not one of rounding's.
+    """
+    left, values, right = np.linalg.svd(cross)
+    kept = values > _DEAD * values[0]
+    free_left, free_right = left[:, ~kept], right[~kept]
+    a, _, b = np.linalg.svd(free_left.T @ free_right.T)
+    return np.asarray(left[:, kept] @ right[kept] + free_left @ (a @ b) @ free_right)
 
 
 def _assign(auto: Array, cross: Array, target: Array) -> NDArray[np.int64]:
@@ -187,9 +230,3 @@ def _statistics(moments: ChannelMoments) -> tuple[Array, Array]:
     alive = scale > 1e-12 * max(float(scale.max()), 1e-300)
     correlation = np.divide(covariance, scale, out=np.zeros_like(scale), where=alive)
     return var_y, np.clip(correlation, -1, 1)
-
-
-def _products(a: Tensor, b: Tensor) -> Tensor:
-    """Σ over images and cells of a bᵀ, (C, C); in float64, so that batches leave no trace."""
-    rows_a, rows_b = (m.transpose(0, 1).flatten(1).double() for m in (a, b))
-    return rows_a @ rows_b.T

@@ -7,6 +7,8 @@ tr K_BB. The moments add over batches and machines; images and channels drop out
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,8 @@ class SpatialMoments:
     weights sum to one, but saves the digits that large channel means would cost. `weights` (C)
     multiplies channels after that.
     """
+
+    SUMS: ClassVar[tuple[str, ...]] = ("images", "cross", "auto", "target", "channel_sum")
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ one too. Its coefficients are tabulated once per block of cells; a sample then c
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -36,8 +37,8 @@ _WEIGHTS = {
 class ErrorSurface:
     """Squared error of sampling maps, evaluated from moments alone.
 
-    `every` keeps each n-th compared cell only: a cheaper surface for coarse searches. Samples
-    beyond the outermost cells read the nearest cell, as `geometry.warp` does with "nearest".
+    Samples beyond the outermost cells read the nearest cell, as `geometry.warp` does with
+    "nearest".
 
     Convention: a candidate is a 3x3 matrix from cells (column, row, 1) of the original's grid to
     cells of the transformed image's map, as `geometry.source_matrix` gives it for T_g.
@@ -45,9 +46,7 @@ class ErrorSurface:
     Raises ProbeError for moments without images, and for a sampler wider than their reach.
     """
 
-    def __init__(
-        self, moments: SpatialMoments, interpolation: str = "bilinear", *, every: int = 1
-    ) -> None:
+    def __init__(self, moments: SpatialMoments, interpolation: str = "bilinear") -> None:
         if interpolation not in _WEIGHTS:
             raise ProbeError(
                 f"unknown interpolation {interpolation!r}; use 'bilinear' or 'bicubic'"
@@ -63,19 +62,28 @@ class ErrorSurface:
         self.size = moments.frame.size
         self.interpolation = interpolation
         self._reach = moments.reach
-        chosen = np.flatnonzero(moments.cells.ravel())[::every]
+        chosen = np.flatnonzero(moments.cells.ravel())
         rows, columns = np.divmod(chosen, self.size[1])
         points = np.stack([columns, rows, np.ones(len(chosen))], 1)
         self.points = torch.from_numpy(points).to(moments.cross)
-        self.target = float(moments.target[::every].sum())
+        self._targets = moments.target
+        self.target = float(moments.target.sum())
         self._weights = torch.tensor(_WEIGHTS[interpolation], dtype=torch.float64).to(self.points)
         self._slopes = self._weights[:, 1:] * torch.arange(1, self._taps).to(self.points)
         # Cells repeat beyond the edges, so that every sample has all its taps.
-        cross = moments.cross[::every].reshape(-1, 1, *self.size)
+        cross = moments.cross.reshape(-1, 1, *self.size)
         self._cross = F.pad(cross, (self._taps // 2,) * 4, mode="replicate")
         self._blocks = self._pairs(moments.auto)
         w = self._weights
         self._square = self._table((w, w), (w, w))
+
+    def thinned(self, every: int) -> ErrorSurface:
+        """The surface of each n-th compared cell only: a cheaper one for coarse searches."""
+        other = copy(self)
+        other.points, other._cross = self.points[::every], self._cross[::every].contiguous()
+        other._targets = self._targets[::every]
+        other.target = float(other._targets.sum())
+        return other
 
     def error(self, matrices: NDArray[np.float64] | Tensor) -> Tensor:
         """Sum of squared errors (K) of candidates (K, 3, 3), in float64."""

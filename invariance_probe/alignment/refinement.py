@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 _ITERATIONS = 60
 _TOLERANCE = 1e-8  # decrease of the error, as a fraction of the energy, that counts as none
 _STEP = 1e-5  # cells; smaller moves count as standing still
+_DAMPING = 1e-7  # at least: directions that do not matter would make the system singular
 _FIELD = {3: 4, 6: 3, 10: 2, 15: 1}  # after so many iterations, only so many distinct starts go on
 _TWINS = 0.1  # cells; starts that have come so close are on the way to the same minimum
 
@@ -94,7 +95,7 @@ def refine(surface: ErrorSurface, frame: Frame, family: Family, starts: Array) -
             break
         iterations[active] += 1
         # A direction without curvature would make the system singular: give it a little.
-        weight = np.maximum(diagonal, 1e-9 * diagonal.max(1, keepdims=True))
+        weight = np.maximum(diagonal, 1e-7 * diagonal.max(1, keepdims=True))
         system = hessians[active] + np.einsum(
             "kn,nm->knm", damping[active, None] * weight, np.eye(weight.shape[1])
         )
@@ -109,6 +110,7 @@ def refine(surface: ErrorSurface, frame: Frame, family: Family, starts: Array) -
         parameters[better], errors[better] = trial[fell], error[fell]
         gradients[better], hessians[better] = gradient[fell], hessian[fell]
         damping[active] = np.where(fell, damping[active] / 5, damping[active] * 8)
+        np.maximum(damping, _DAMPING, out=damping)
         still |= damping[active] > 1e9
         status[active[still]] = "converged"
         active = active[~still]

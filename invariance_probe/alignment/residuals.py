@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,17 +19,23 @@ _ENTRIES = 500_000  # counts held at a time: memory stays flat as images grow
 
 
 def squared_errors(
-    aligned: Tensor, original: Tensor, cells: Tensor, weights: Tensor | None = None
+    aligned: Tensor,
+    original: Tensor,
+    cells: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Σ over the compared cells and channels of (aligned − original)², one value (N) an image.
 
-    Maps are (N, C, rows, columns), `cells` (rows, columns) is 1 where compared and 0 elsewhere,
-    `weights` (C) multiplies channels. Sums are taken in float64.
+    Maps are (N, C, rows, columns), `cells` (rows, columns) is 1 where compared and 0 elsewhere
+    (None compares all), `weights` (C) multiplies channels. One channel of an image is summed in
+    the maps' precision (pairwise, to about 1e-7 in float32), all else in float64.
     """
-    difference = (aligned - original).mul_(cells.to(original))
+    difference = aligned - original
+    if cells is not None:
+        difference.mul_(cells.to(original))
     if weights is not None:
         difference.mul_(weights.to(original)[:, None, None])
-    return difference.square_().sum(dim=(1, 2, 3), dtype=torch.float64)
+    return difference.square_().flatten(2).sum(2).sum(1, dtype=torch.float64)
 
 
 class Variance:
@@ -36,6 +43,9 @@ class Variance:
 
     μ is known only at the end, so per-image channel sums are kept about a `pivot` (C).
     """
+
+    SUMS: ClassVar[tuple[str, ...]] = ("_channel_squares",)
+    ROWS: ClassVar[tuple[str, ...]] = ("_sums", "_squares")  # one row an image: these concatenate
 
     def __init__(self, pivot: Tensor, weights: Tensor | None = None) -> None:
         self.pivot, self.weights = pivot, weights
@@ -53,7 +63,7 @@ class Variance:
         self._cells = int(cells.sum())
         self._rounding = max(self._rounding, torch.finfo(original.dtype).eps)
         self._sums.append(centred.sum(dim=(2, 3), dtype=torch.float64))
-        squares = centred.square_().sum(dim=(2, 3), dtype=torch.float64)
+        squares = centred.square_().sum(dim=(2, 3), dtype=torch.float64)  # once an image: exact
         self._squares.append(squares.sum(1))
         self._channel_squares += squares.sum(0)
 

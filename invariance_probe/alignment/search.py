@@ -12,6 +12,7 @@ from scipy.ndimage import minimum_filter
 
 from ..geometry import Frame, Transform, coverage, from_matrix, identity
 from .families import SCALE_LIMIT, Family, family_for
+from .levels import Moments, PyramidMoments
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
 from .refinement import Refined, refine
@@ -19,7 +20,11 @@ from .refinement import Refined, refine
 Array = NDArray[np.float64]
 
 ANGLES = np.arange(-180.0, 180.0, 5.0)
+"""Angles of the coarse grid, degrees."""
+
 SCALES = 2.0 ** np.linspace(-math.log2(SCALE_LIMIT), math.log2(SCALE_LIMIT), 13)
+"""Factors of the coarse grid."""
+
 _KEPT = 4  # local minima of the coarse grid that are refined
 _TIE = 1e-9  # of the energy: differences that rounding makes
 _COARSE_CELLS = 256  # enough to find a basin
@@ -57,7 +62,7 @@ class Alignment:
 
 
 def best_alignment(
-    moments: SpatialMoments,
+    moments: Moments,
     transform: Transform,
     *,
     family: str | None = None,
@@ -70,18 +75,28 @@ def best_alignment(
     h⁻¹ are starts for second-order refinement over the `family`: "rotation", "similarity",
     "affine", or by default the smallest that holds h⁻¹. The result is never worse, in-sample,
     than the identity, h⁻¹ and further `starts` (values of g), as far as the family holds them.
+    With two levels of moments the grid and a first refinement are the coarse level's; its
+    distinct minima, the identity, h⁻¹ and `starts` are refined at full resolution.
 
     Convention: the search runs over g in image coordinates about the image centre; beyond the
     map's outermost cells the nearest cell repeats, and `coverage` reports how much.
     """
-    frame, chosen = moments.frame, Family(family) if family else family_for(transform)
-    surface = ErrorSurface(moments, interpolation)
+    chosen = Family(family) if family else family_for(transform)
+    coarse = moments.coarse if isinstance(moments, PyramidMoments) else None
+    moments = moments.fine if isinstance(moments, PyramidMoments) else moments
+    frame, surface = moments.frame, ErrorSurface(moments, interpolation)
     scale = 1.0 / moments.energy if moments.energy > 0 else math.nan
     # a = g⁻¹: reading by h undoes h.
     known = np.stack([transform.matrix, np.eye(3), *(g.inverse().matrix for g in starts)])
     known_errors = _errors(surface, frame, known)
 
-    refined = _descend(moments, surface, chosen, known, interpolation)
+    if coarse is None:
+        first = _starts(surface, frame, chosen, known)
+    else:
+        first = _from_coarse(ErrorSurface(coarse, interpolation), coarse, chosen, known)
+    if chosen.name != "rotation":
+        first = np.concatenate([first, _beside(surface, frame, known)])
+    refined = _descend(surface, frame, chosen, known, first)
     order = np.argsort(refined.errors, kind="stable")
     best = int(order[0])
     winner, error, start = _transform(refined.matrices[best]), refined.errors[best], "search"
@@ -114,17 +129,54 @@ def best_alignment(
     )
 
 
-def _descend(
-    moments: SpatialMoments, surface: ErrorSurface, family: Family, known: Array, interpolation: str
-) -> Refined:
-    """Refine the known starts and the coarse grid's minima; affine ones by way of similarities."""
-    frame = moments.frame
-    number = int(moments.cells.sum())
+def _beside(surface: ErrorSurface, frame: Frame, known: Array) -> Array:
+    """For each known start the best of those half a cell away.
+
+    Where cells fall on cells, at 90° for one, sampling does not smooth: the error has a crease
+    there that descent does not leave, though noise makes it lower on either side.
+    """
+    sides = [(x, y) for x in (-0.5, 0.0, 0.5) for y in (-0.5, 0.0, 0.5) if x or y]
+    moved = np.repeat(known[:, None], len(sides), 1)
+    moved[..., :2, 2] += np.array(sides) * frame.jump
+    errors = _errors(surface, frame, moved.reshape(-1, 3, 3)).reshape(len(known), -1)
+    return np.asarray(moved[np.arange(len(known)), errors.argmin(1)])
+
+
+def _starts(surface: ErrorSurface, frame: Frame, family: Family, known: Array) -> Array:
+    """The known starts and the minima of the grid of angles and scales, (K, 3, 3)."""
     # An odd stride through the compared cells does not fall into step with the rows.
-    thinned = ErrorSurface(moments, interpolation, every=2 * (number // (2 * _COARSE_CELLS)) + 1)
+    thinned = surface.thinned(2 * (len(surface.points) // (2 * _COARSE_CELLS)) + 1)
     mirrors = (1.0, -1.0) if np.linalg.det(known[0, :2, :2]) < 0 else (1.0,)
     scales = np.ones(1) if family.name == "rotation" else SCALES
-    starts = np.concatenate([known, _coarse_minima(thinned, frame, scales, mirrors)])
+    return np.concatenate([known, _coarse_minima(thinned, frame, scales, mirrors)])
+
+
+def _from_coarse(
+    surface: ErrorSurface, moments: SpatialMoments, family: Family, known: Array
+) -> Array:
+    """The known starts, and the distinct minima to which the coarse level leads."""
+    own = Family("similarity") if family.name == "affine" else family
+    found = refine(surface, moments.frame, own, _starts(surface, moments.frame, family, known))
+    return np.concatenate([known, found.matrices[_leaders(found, moments)]])
+
+
+def _leaders(refined: Refined, moments: SpatialMoments) -> list[int]:
+    """The best of the minima that lie half a cell or more apart."""
+    frame = moments.frame
+    points = frame.positions()[moments.cells.ravel()]
+    kept: list[int] = []
+    for index in np.argsort(refined.errors, kind="stable").tolist():
+        here = _transform(refined.matrices[index])
+        apart = (displacement(here, _transform(refined.matrices[i]), points) for i in kept)
+        if len(kept) < _KEPT and all(far > max(map(abs, frame.jump)) / 2 for far in apart):
+            kept.append(index)
+    return kept
+
+
+def _descend(
+    surface: ErrorSurface, frame: Frame, family: Family, known: Array, starts: Array
+) -> Refined:
+    """Refine the starts; affine ones by way of similarities."""
     if family.name != "affine":
         return refine(surface, frame, family, starts)
     similar = refine(surface, frame, Family("similarity"), starts)

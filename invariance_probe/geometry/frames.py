@@ -67,6 +67,23 @@ class Frame:
             size=(self.size[0] // factor, self.size[1] // factor),
         )
 
+    def part(self, rows: slice, columns: slice) -> Frame:
+        """The frame of a part of the map, `maps[..., rows, columns]`; steps must be positive.
+
+        >>> image_frame(4, 4).part(slice(1, 4, 2), slice(0, 2))
+        Frame(jump=(1.0, 2.0), start=(-1.5, -0.5), size=(2, 2))
+        """
+        across = range(self.size[1])[columns]
+        down = range(self.size[0])[rows]
+        return Frame(
+            jump=(self.jump[0] * across.step, self.jump[1] * down.step),
+            start=(
+                self.start[0] + self.jump[0] * across.start,
+                self.start[1] + self.jump[1] * down.start,
+            ),
+            size=(len(down), len(across)),
+        )
+
 
 def image_frame(rows: int, columns: int) -> Frame:
     """The frame of an image's own pixels: jump 1, centred.

@@ -83,6 +83,7 @@ def warp(
     *,
     frame: Frame | None = None,
     size: tuple[int, int] | None = None,
+    onto: Frame | None = None,
     interpolation: Interpolation = "bilinear",
     antialias: bool = True,
     beyond: Beyond = "fill",
@@ -93,6 +94,8 @@ def warp(
     `images` has shape (N, C, H, W), any device; float32 and float64 are computed as such, half
     precision in float32. With `frame` they are feature maps on that grid; without, images on
     their own pixels, and `size` = (rows, columns) cuts or extends the canvas about its centre.
+    `onto` is the grid on which the result is wanted, where that is neither of the two, such as
+    `frame.part(...)`: only its cells are computed.
     Where samples lie more than a cell apart, the interpolation kernel is widened unless `antialias`
     is off: along each axis of the source by the norm of that row of the sampling matrix. For
     similarities this is the factor of shrinking; a shear, though it keeps areas, spaces its
@@ -113,10 +116,10 @@ def warp(
     >>> warp(image, rotation(90))[0, 0].tolist()
     [[1.0, 3.0], [0.0, 2.0]]
     """
-    _check(images, frame, size, interpolation, beyond)
+    _check(images, frame, size, onto, interpolation, beyond)
     rows, columns = images.shape[-2:]
     source = frame or image_frame(rows, columns)
-    target = source if size is None else image_frame(*size)
+    target = onto or (source if size is None else image_frame(*size))
     matrix = source_matrix(transform, source, target)
     reading = _Reading(matrix, target.size, interpolation, antialias, beyond)
     wide = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
@@ -234,6 +237,7 @@ def _check(
     images: Tensor,
     frame: Frame | None,
     size: tuple[int, int] | None,
+    onto: Frame | None,
     interpolation: str,
     beyond: str,
 ) -> None:
@@ -249,6 +253,8 @@ def _check(
         )
     if frame is not None and size is not None:
         raise ProbeError("a map on a frame keeps its grid; give `size` for images without a frame")
+    if onto is not None and size is not None:
+        raise ProbeError("the result has one grid; give `onto` or `size`, not both")
     if interpolation not in ("bilinear", "bicubic"):
         raise ProbeError(f"unknown interpolation {interpolation!r}; use 'bilinear' or 'bicubic'")
     if beyond not in _PADDING:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
+from ._parts import Path, no_part, part, part_name, split_parts
 
 Take = Callable[[str, object], None]
 
@@ -23,13 +24,14 @@ class _Stop(BaseException):
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Eval mode inside, every module's own mode back afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
+    training = [module for module in network.modules() if module.training]
+    if training:
+        network.eval()
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in training:
+            module.training = True
 
 
 def modules_by_name(network: nn.Module) -> dict[str, nn.Module]:
@@ -39,7 +41,11 @@ def modules_by_name(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def split_call(layer: str, modules: dict[str, nn.Module]) -> tuple[str, int]:
-    """'relu#2' -> ('relu', 2), the second call of the module in a pass; ('relu', 1) for 'relu'."""
+    """'relu#2' -> ('relu', 2), the second call of the module in a pass; ('relu', 1) for 'relu'.
+
+    The part of an output is left aside: 'relu#2:0' is of the same call.
+    """
+    layer = split_parts(layer, modules)[0]
     name, mark, number = layer.rpartition("#")
     if layer in modules or not mark or not number.isdecimal() or int(number) < 1:
         return layer, 1
@@ -78,14 +84,16 @@ def run(
 ) -> Any:
     """Run the network once in eval mode and hand the output of each wanted call to `take`.
 
-    `layers` names calls ("conv1", "relu#2"); None wants every call of every submodule. `take`
-    may raise; its error ends the pass and comes out unchanged. The pass ends as soon as every
-    wanted call is in, unless `stop_early` is false; then the network's output is returned.
-    Hooks and modes are as before afterwards, whatever happens inside.
+    `layers` names calls ("conv1", "relu#2") or parts of their outputs ("lstm:0"); None wants the
+    whole output of every call of every submodule. `take` may raise; its error ends the pass and
+    comes out unchanged. The pass ends as soon as every wanted call is in, unless `stop_early` is
+    false; then the network's output is returned. Hooks and modes are as before afterwards,
+    whatever happens inside.
     """
     modules = modules_by_name(network)
     wanted = None if layers is None else _wanted(layers, modules)
     hooked = network.named_modules() if wanted is None else ((n, modules[n]) for n, _ in wanted)
+    asked: dict[tuple[str, int], list[Path]] = {} if wanted is None else wanted
     # One hook a module: aliases of a module share its calls and its numbering.
     aliases: dict[nn.Module, list[str]] = {}
     for name, module in hooked:
@@ -103,7 +111,8 @@ def run(
                 continue
             missing.discard(call)
             try:
-                take(call_name(*call), output)
+                for path in asked.get(call, [()]):
+                    take(part_name(call_name(*call), path), _part(call, path, output))
             except Exception as error:
                 failure.append(error)
                 raise _Stop from error
@@ -137,14 +146,24 @@ def run(
     return result
 
 
-def _wanted(layers: Sequence[str], modules: dict[str, nn.Module]) -> list[tuple[str, int]]:
-    wanted = []
+def _wanted(
+    layers: Sequence[str], modules: dict[str, nn.Module]
+) -> dict[tuple[str, int], list[Path]]:
+    """The calls that are asked for, and which parts of their outputs."""
+    wanted: dict[tuple[str, int], list[Path]] = {}
     for layer in layers:
-        name, number = split_call(layer, modules)
-        if name not in modules:
+        call = split_call(layer, modules)
+        if call[0] not in modules:
             raise unknown_layer(layer, modules)
-        wanted.append((name, number))
+        wanted.setdefault(call, []).append(split_parts(layer, modules)[1])
     return wanted
+
+
+def _part(call: tuple[str, int], path: Path, output: object) -> object:
+    try:
+        return part(output, path)
+    except KeyError:
+        raise no_part(call_name(*call), path, output) from None
 
 
 def _not_reached(

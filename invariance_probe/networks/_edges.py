@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ._capture import run
-from ._support import NAN, SupportMode
+from ._constant import core
+from ._support import NAN, like, support
+from .layouts import Layout, layouts_of
 
 LONGER = 192
 
@@ -28,6 +28,39 @@ class Line:
     corner: float
 
 
+class Maps:
+    """How the outputs of some layers hold maps, on the canvas and on any other."""
+
+    def __init__(
+        self, network: nn.Module, layers: Sequence[str], canvas: tuple[int, int], channels: int
+    ) -> None:
+        self.network, self.channels = network, channels
+        self.layouts = layouts_of(network, layers, canvas, channels)
+        self.unite = True  # until the network takes joined channels apart again
+        self._others: dict[tuple[int, int], dict[str, Layout]] = {canvas: self.layouts}
+        self._tokens = [name for name, found in self.layouts.items() if found.kind == "tokens"]
+
+    def on(self, canvas: tuple[int, int], layers: Sequence[str]) -> dict[str, Layout]:
+        """The layouts on another canvas: only tokens stand for other cells there."""
+        if not set(self._tokens) & set(layers):
+            return self.layouts
+        if canvas not in self._others:
+            again = layouts_of(self.network, self._tokens, canvas, self.channels)
+            kept = {k: v for k, v in self.layouts.items() if v.kind != "tokens"}
+            self._others[canvas] = {**kept, **again}
+        return self._others[canvas]
+
+    def read(self, layer: str, output: object, layouts: Mapping[str, Layout | None]) -> Tensor:
+        """The map (N, C, H, W) that an output holds there; raises ProbeError if it is none."""
+        layout = layouts.get(layer)
+        if isinstance(output, Tensor):
+            if layout is not None and layout.fits(output):
+                return layout.to_map(output)
+            if layer not in self.layouts and output.ndim == 4:
+                return output
+        raise ProbeError(f"layer {layer!r} gives no map on another canvas")
+
+
 @dataclass(frozen=True)
 class Strip:
     """A thin input along one axis ("x" or "y"): only the structure along that axis counts."""
@@ -36,101 +69,83 @@ class Strip:
     channels: int
     axis: str
     thickness: int
+    maps: Maps = field(compare=False)
+
+    def canvas(self, length: int) -> tuple[int, int]:
+        """(rows, columns) of a strip of `length`."""
+        return (self.thickness, length) if self.axis == "x" else (length, self.thickness)
 
     def marks(self, layers: Sequence[str], length: int, edges: Sequence[int]) -> Marks:
         """Marked cells (images, cells) of each layer; edge j marks pixels >= j, ~j those < L-j."""
         position = torch.arange(length)
         planes = [position >= j if j >= 0 else position < length - ~j for j in edges]
-        shape = (len(edges), self.channels, self.thickness, length)
-        marked = torch.stack(planes)[:, None, None, :].expand(shape)
-        images = torch.ones(shape).masked_fill(marked, NAN)
-        if self.axis == "y":
-            images = images.transpose(2, 3).contiguous()
+        rows = torch.ones(len(edges), length).masked_fill(torch.stack(planes), NAN)
+        line = rows[:, None, None, :] if self.axis == "x" else rows[:, None, :, None]
+        images = line.to(like(self.network)).expand(-1, -1, *self.canvas(length)).contiguous()
+        layouts = self.maps.on(self.canvas(length), layers)
         seen: Marks = {}
 
         def take(layer: str, output: object) -> None:
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                raise ProbeError(f"layer {layer!r} gives no map on another canvas")
             across = 1 if self.axis == "x" else 2
-            seen[layer] = torch.isnan(output).any(1).any(across).cpu()
+            with mode.reading():
+                maps = self.maps.read(layer, output, layouts)
+                marks = torch.isnan(core(maps)).any(1).expand(-1, *maps.shape[2:])
+                seen[layer] = marks.any(across).expand(len(edges), -1).cpu()
 
-        with support():
-            run(self.network, images.to(like(self.network)), layers, take)
+        # One plane for all channels: what is alike in them is stored once.
+        images = images.expand(-1, self.channels, -1, -1)
+        with support(unite=self.maps.unite) as mode:
+            run(self.network, images, layers, take)
+        if mode.inexact:
+            self.maps.unite = False
+            with support(unite=False) as mode:
+                run(self.network, images, layers, take)
         return seen
-
-    def seen(self, layers: Sequence[str], length: int) -> bool:
-        """Whether cells see the strip at all: taps apart may fall on either side of a thin one."""
-        marks = self.marks(layers, length, [0])
-        return all(bool(row[0, row.shape[1] // 2]) for row in marks.values())
 
     def shapes(self, layers: Sequence[str], length: int) -> dict[str, tuple[int, int]]:
         """(rows, columns) of each layer for a strip of `length`."""
-        sizes = (self.thickness, length) if self.axis == "x" else (length, self.thickness)
-        with support():
-            return map_sizes(self.network, layers, sizes, self.channels)
+        sizes: dict[str, tuple[int, int]] = {}
+        canvas = self.canvas(length)
+        layouts = self.maps.on(canvas, layers)
 
+        def take(layer: str, output: object) -> None:
+            with mode.reading():
+                rows, columns = self.maps.read(layer, output, layouts).shape[2:]
+            sizes[layer] = (int(rows), int(columns))
 
-@contextmanager
-def support() -> Iterator[None]:
-    """SupportMode with libraries off that compute convolutions over tiles."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32")
-        with torch.backends.mkldnn.flags(enabled=False), SupportMode():
-            yield
-
-
-def like(network: nn.Module) -> Tensor:
-    """A tensor of the network's device and floating type."""
-    for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.is_floating_point():
-            return tensor
-    return torch.zeros(())
-
-
-def map_sizes(
-    network: nn.Module, layers: Sequence[str], canvas: tuple[int, int], channels: int
-) -> dict[str, tuple[int, int]]:
-    """(rows, columns) of each layer's map for images of `canvas` (rows, columns)."""
-    sizes: dict[str, tuple[int, int]] = {}
-
-    def take(layer: str, output: object) -> None:
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            raise ProbeError(f"layer {layer!r} gives no map on another canvas")
-        sizes[layer] = (int(output.shape[2]), int(output.shape[3]))
-
-    run(network, torch.ones(1, channels, *canvas).to(like(network)), layers, take)
-    return sizes
+        images = torch.ones(1, 1, *canvas).to(like(self.network))
+        with support() as mode:
+            run(self.network, images.expand(-1, self.channels, -1, -1), layers, take)
+        return sizes
 
 
 def thin_strip(
-    network: nn.Module, sizes: Mapping[str, tuple[int, int]], axis: str,
-    canvas: tuple[int, int], channels: int,
-) -> Strip:  # fmt: skip
+    maps: Maps, sizes: Mapping[str, tuple[int, int]], axis: str, canvas: tuple[int, int]
+) -> Strip:
     """The thinnest strip along `axis` on which maps are as long as on the canvas (`sizes`)."""
+    network, channels = maps.network, maps.channels
     length, across = canvas[::-1] if axis == "x" else canvas
     side = 1 if axis == "x" else 0
     for thickness in (1, 8, 32, 80):
         if thickness >= across:
             break
-        strip = Strip(network, channels, axis, thickness)
+        strip = Strip(network, channels, axis, thickness, maps)
         try:
-            found = strip.shapes(list(sizes), length)
+            seen = strip.marks(list(sizes), length, [0])
         except ProbeError:
             continue
-        if all(found[layer][side] == size[side] for layer, size in sizes.items()) and strip.seen(
-            list(sizes), length
+        # Cells must see the strip at all: taps apart may fall on either side of a thin one.
+        if all(
+            seen[layer].shape[1] == size[side] and bool(seen[layer][0, size[side] // 2])
+            for layer, size in sizes.items()
         ):
             return strip
-    return Strip(network, channels, axis, across)
+    return Strip(network, channels, axis, across, maps)
 
 
 def added_cells(strip: Strip, cells: Mapping[str, int], length: int) -> dict[str, int]:
-    """How many cells 192 more pixels add to each layer that grows with the canvas.
-
-    Raises ProbeError for a layer whose maps have their channels last.
-    """
+    """How many cells 192 more pixels add to each layer that grows with the canvas."""
     try:
-        before = strip.shapes(list(cells), length)
         after = strip.shapes(list(cells), length + LONGER)
     except ProbeError:
         if len(cells) == 1:
@@ -139,12 +154,5 @@ def added_cells(strip: Strip, cells: Mapping[str, int], length: int) -> dict[str
         alone = [added_cells(strip, {layer: count}, length) for layer, count in cells.items()]
         return {layer: more for one in alone for layer, more in one.items()}
     side = 1 if strip.axis == "x" else 0
-    if strip.axis == "x":
-        for layer, size in after.items():
-            if size[1] == before[layer][1] and size[0] > before[layer][0]:
-                raise ProbeError(
-                    f"layer {layer!r} gives maps with channels last (N, H, W, C), not "
-                    "(N, C, H, W); choose a layer that gives (N, C, H, W)"
-                )
     grown = {layer: after[layer][side] - count for layer, count in cells.items()}
     return {layer: more for layer, more in grown.items() if more > 0}

@@ -1,9 +1,9 @@
 """Edges of receptive fields along one axis, read from half planes of NaN.
 
 The last j at which a half plane of pixels >= j marks a cell is the right edge of the cell's
-receptive field; mirrored half planes give the left edge. Both are found by bisection for a few
-cells in the middle of the map. They are straight lines in the cell's number with the same slope,
-the jump, and the line halfway between them runs through the centres of the receptive fields.
+receptive field; mirrored half planes give the left edge. Both are found by repeated division for
+a few cells in the middle of the map. They are straight lines in the cell's number with the same
+slope, the jump, and the line halfway between them runs through the centres of the receptive fields.
 Fields must end inside the strip, and end at the same pixels on a longer one: a field that is cut
 off there, or a mark that was lost, does not repeat.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import torch
 from torch import Tensor
 
 from ..errors import ProbeError
@@ -23,7 +24,10 @@ from ._edges import LONGER, Line, Strip
 GROWTH = (0, 64, 192, 448, 960, 1984)
 # As many cells as show that edges rise evenly; as those of an upsampled map need, which do not.
 _CELLS = (3, 41)
-_BATCH = 24
+# Edges tried at once between two known ones, on a thin strip and on a thick one.
+_SPLITS = (15, 3)
+_THIN = 8
+_PIXELS = 1_200_000  # of all images of a pass
 
 
 def measure_lines(
@@ -36,7 +40,7 @@ def measure_lines(
     """
     length, across = canvas[::-1] if strip.axis == "x" else canvas
     lines: dict[str, Line] = {}
-    thick = Strip(strip.network, strip.channels, strip.axis, across)
+    thick = Strip(strip.network, strip.channels, strip.axis, across, strip.maps)
     for each in dict.fromkeys((strip, thick)):
         left = {layer: count for layer, count in cells.items() if layer not in lines}
         found, refuted = _grown(each, thick, left, length, added)
@@ -90,8 +94,31 @@ class _Field:
 
 
 _Edges = list[tuple[int, int]]  # (cell, pixel)
-# Of one layer: for every edge probed so far, mirrored or not, the marks of all cells.
-_Seen = dict[int, Tensor]
+
+
+class _Brackets:
+    """Of every cell of a map the last edges known to mark it and the first known not to.
+
+    Row 0 holds half planes to the right, row 1 mirrored ones; -1 and the length at worst.
+    """
+
+    def __init__(self, cells: int, length: int) -> None:
+        self.below = torch.full((2, cells), -1)
+        self.above = torch.full((2, cells), length)
+
+    def add(self, edges: Sequence[int], marks: Tensor) -> None:
+        for edge, marked in zip(edges, marks, strict=True):
+            side, place = (1, ~edge) if edge < 0 else (0, edge)
+            below, above = self.below[side], self.above[side]
+            below[:] = torch.where(marked, below.clamp(min=place), below)
+            above[:] = torch.where(marked, above, above.clamp(max=place))
+
+    def of(self, cells: range) -> list[list[tuple[int, int, int]]]:
+        """(cell, below, above) of the cells, for half planes to the right and mirrored ones."""
+        return [
+            [(cell, below[cell], above[cell]) for cell in cells]
+            for below, above in zip(self.below.tolist(), self.above.tolist(), strict=True)
+        ]
 
 
 def _measure(
@@ -101,10 +128,15 @@ def _measure(
     those of which some cell is not marked when everything is.
     """
     found: dict[str, _Field] = {}
-    clean = strip.marks(layers, length, [length, 0])  # marks nothing, marks everything
+    ends = [length - 1, ~(length - 1)]  # the last pixel, the first
+    clean = strip.marks(layers, length, [length, 0, *ends])  # marks nothing, marks everything
     broken = {layer for layer, marks in clean.items() if bool(marks[0].any())}
     blind = {layer for layer, marks in clean.items() if not bool(_inside(marks[1]).all())}
-    seen: dict[str, _Seen] = {layer: {} for layer in layers if layer not in broken | blind}
+    seen: dict[str, _Brackets] = {}
+    for layer in layers:
+        if layer not in broken | blind:
+            seen[layer] = _Brackets(clean[layer].shape[1], length)
+            seen[layer].add(ends, clean[layer][2:])
     for number in _CELLS:
         pending = [layer for layer in seen if layer not in found]
         widths = {layer: clean[layer].shape[1] for layer in pending}
@@ -112,7 +144,12 @@ def _measure(
             layer: range(max(0, (width - number) // 2), min(width, (width + number) // 2))
             for layer, width in widths.items()
         }
-        _bisect(strip, {layer: seen[layer] for layer in pending}, middle, length)
+        # What sees the first or the last pixel does not end inside.
+        pending = [
+            layer for layer in pending
+            if not bool(clean[layer][2:, middle[layer].start : middle[layer].stop].any())
+        ]  # fmt: skip
+        _divide(strip, {layer: seen[layer] for layer in pending}, middle, length)
         for layer in pending:
             field = _field(seen[layer], middle[layer], length)
             if field is not None:
@@ -126,48 +163,34 @@ def _inside(row: Tensor) -> Tensor:
     return row[quarter : len(row) - quarter]
 
 
-def _bisect(
-    strip: Strip, seen: Mapping[str, _Seen], cells: Mapping[str, range], length: int
+def _divide(
+    strip: Strip, seen: Mapping[str, _Brackets], cells: Mapping[str, range], length: int
 ) -> None:
     """Probe until both edges of every cell are known to the pixel, all layers in the same pass."""
+    splits = _SPLITS[strip.thickness > _THIN]
     while True:
         ask: set[int] = set()
-        for layer, table in seen.items():
-            for cell in cells[layer]:
-                for mirrored in (False, True):
-                    below, above = _bracket(table, cell, mirrored, length)
-                    if above - below > 1:
-                        middle = (below + above) // 2
-                        ask.add(~middle if mirrored else middle)
+        for layer, brackets in seen.items():
+            for side, known in enumerate(brackets.of(cells[layer])):
+                for below, above in {(below, above) for _, below, above in known}:
+                    steps = min(splits + 1, above - below)
+                    places = {below + (above - below) * k // steps for k in range(1, steps)}
+                    ask |= {~place for place in places} if side else places
         if not ask:
             return
-        for chunk in _chunks(sorted(ask), _BATCH if length < 1024 else _BATCH // 3):
+        for chunk in _chunks(sorted(ask), strip.thickness * length):
             for layer, marks in strip.marks(list(seen), length, chunk).items():
-                seen[layer].update(zip(chunk, marks, strict=True))
+                seen[layer].add(chunk, marks)
 
 
-def _bracket(seen: _Seen, cell: int, mirrored: bool, length: int) -> tuple[int, int]:
-    """The last edge known to mark the cell and the first known not to; -1 and `length` at worst."""
-    below, above = -1, length
-    for edge, marks in seen.items():
-        if (edge < 0) == mirrored:
-            place = ~edge if mirrored else edge
-            if bool(marks[cell]):
-                below = max(below, place)
-            else:
-                above = min(above, place)
-    return below, above
-
-
-def _field(seen: _Seen, cells: range, length: int) -> _Field | None:
+def _field(seen: _Brackets, cells: range, length: int) -> _Field | None:
     """The field of the cells in the middle, if all of them end inside and rise together."""
-    right = [(u, _bracket(seen, u, False, length)) for u in cells]
-    left = [(u, _bracket(seen, u, True, length)) for u in cells]
+    right, left = seen.of(cells)
     # Below 0 nothing marks the cell; the last pixel may be where the canvas cuts the field off.
-    if any(not 0 <= below < length - 1 or above - below != 1 for _, (below, above) in right + left):
+    if any(not 0 <= below < length - 1 or above - below != 1 for _, below, above in right + left):
         return None
-    ends = [(u, below) for u, (below, _) in right]
-    starts = [(u, length - 1 - below) for u, (below, _) in left]
+    ends = [(u, below) for u, below, _ in right]
+    starts = [(u, length - 1 - below) for u, below, _ in left]
     fitted = _centre_line(ends, starts)
     if fitted is None or any(
         end < start for (_, end), (_, start) in zip(ends, starts, strict=True)
@@ -185,7 +208,7 @@ def _repeated(strip: Strip, fields: Mapping[str, _Field], length: int) -> set[st
         wanted[layer] |= {~mirrored: True, ~(mirrored + 1): False}
     same = set(fields)
     ask = sorted({edge for edges in wanted.values() for edge in edges})
-    for chunk in _chunks(ask, 4):
+    for chunk in _chunks(ask, strip.thickness * length):
         for layer, marks in strip.marks(list(fields), length, chunk).items():
             for edge, row in zip(chunk, marks, strict=True):
                 marked = bool(row[fields[layer].cell])
@@ -214,6 +237,8 @@ def _fit(edges: _Edges) -> tuple[Fraction, Fraction, int] | None:
     return None
 
 
-def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
+def _chunks(items: list[int], pixels: int) -> Iterator[list[int]]:
+    """As many images of so many pixels as one pass takes."""
+    size = max(4, min(512, _PIXELS // pixels))
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ProbeError
 from ._capture import run
-from ._edges import Line, like
+from ._edges import Line, Maps
+from ._support import like
 
 _DRAWS = 3
 _CELLS = 7
@@ -17,11 +18,7 @@ _SNAP = 0.2
 
 
 def gradient_lines(
-    network: nn.Module,
-    layer: str,
-    canvas: tuple[int, int],
-    channels: int,
-    jumps: tuple[float, float],
+    maps: Maps, layer: str, canvas: tuple[int, int], jumps: tuple[float, float]
 ) -> tuple[Line, Line]:
     """The (x, y) Lines through the centroids of d map / d image, averaged over random images.
 
@@ -29,7 +26,7 @@ def gradient_lines(
     set to the nearest half pixel when it is within 0.2 px of one. Raises ProbeError when the
     centroids do not move with the cells, so that the layer has no grid.
     """
-    cells, centres = _centroids(network, layer, canvas, channels)
+    cells, centres = _centroids(maps, layer, canvas)
     lines = []
     for axis, jump in enumerate(jumps):
         where, centre = cells[:, axis], centres[:, axis]
@@ -53,9 +50,11 @@ def implied_jump(pixels: int, cells: int, added: int | None) -> float:
 
 
 def _centroids(
-    network: nn.Module, layer: str, canvas: tuple[int, int], channels: int
+    reader: Maps, layer: str, canvas: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cells (n, 2) as (column, row) and the centres (n, 2) of what they see, in pixels."""
+    network, channels = reader.network, reader.channels
+    layouts = reader.on(canvas, [layer])
     reference = like(network)
     generator = torch.Generator().manual_seed(0)
     energy: dict[tuple[int, int], Tensor] = {}
@@ -65,8 +64,7 @@ def _centroids(
         maps: list[Tensor] = []
 
         def take(name: str, output: object, maps: list[Tensor] = maps) -> None:
-            if isinstance(output, Tensor):
-                maps.append(output)
+            maps.append(reader.read(layer, output, layouts))
 
         run(network, image * 1, [layer], take, grad=True)
         if not maps[0].requires_grad:

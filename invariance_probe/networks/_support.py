@@ -5,17 +5,22 @@ field holds it, through every branch a network may have. The few operations for 
 are replaced while the mode is active: convolutions and linear layers keep their geometry but not
 their weights (fast algorithms smear NaN over a tile, and a probe of geometry needs no products),
 normalisations are the identity, reductions over space, which would mark everything, mark nothing,
-and attention leaves every value where it is.
+and attention leaves every value where it is. What is alike in all channels is kept once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from ._constant import UNARY, by_element, core, densify
 
 NAN = float("nan")
 _NORMALISATIONS = {
@@ -30,11 +35,28 @@ _POOLS = {
 }  # fmt: skip
 
 
+# Of joined channels; neither takes them apart.
+_HARMLESS = {"size", "dim", "__get__", "is_floating_point", "__len__"}
+
 _MARK = "_attention_weights"
+_UNITED = "_united_channels"
 
 
 class SupportMode(TorchFunctionMode):
-    """While active, PyTorch functions pass on which cells see a NaN, and nothing else."""
+    """While active, PyTorch functions pass on which cells see a NaN, and nothing else.
+
+    With `local`, windows shrink to a point: a cell of a convolution or pooling sees one cell of
+    its input, the one in the same place, so that marks stay where they are at any depth.
+
+    Channels that are joined see, each of them, what any of them sees: the same to everything that
+    mixes all of them. What does not sets `inexact`, and needs `unite=False`.
+    """
+
+    def __init__(self, local: bool = False, unite: bool = True) -> None:
+        super().__init__()
+        self.local = local
+        self.unite, self.inexact = unite, False
+        self.paused = False
 
     def __torch_function__(
         self,
@@ -45,17 +67,52 @@ class SupportMode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if self.paused:
+            return func(*args, **kwargs)
+        if not self.unite:
+            return self._apply(func, name, args, kwargs)
+        if name in ("cat", "concat", "concatenate"):
+            united = _united(args, kwargs)
+            return func(*args, **kwargs) if united is None else united
+        inside = any(hasattr(one, _UNITED) for one in args)
+        result = self._apply(func, name, args, kwargs)
+        if inside and isinstance(result, Tensor) and result.ndim == 4:
+            whole = name.startswith("conv") and result.stride(1) == 0
+            kept = name in _NORMALISATIONS | _POOLS or name.rstrip("_") in UNARY
+            if kept:
+                setattr(result, _UNITED, True)
+            elif not whole and name != "linear":
+                self.inexact = True
+        elif inside and name not in _HARMLESS:
+            self.inexact = True
+        return result
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Inside, functions are PyTorch's own: marks are read, no network runs."""
+        self.paused = True
+        try:
+            yield
+        finally:
+            self.paused = False
+
+    def _apply(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         first = args[0] if args else kwargs.get("input")
         if name == "einsum" and len(args) == 3 and hasattr(args[1], _MARK):
-            return _attended(args[1], args[2], func(*args, **kwargs))
+            return self._attended(args[1], args[2], func(*args, **kwargs))
         if not isinstance(first, Tensor) or not first.is_floating_point():
             return func(*args, **kwargs)
         if name in ("conv2d", "conv_transpose2d") and first.ndim == 4:
-            return _convolved(func, name, args, kwargs)
+            return _convolved(func, name, args, kwargs, self.local)
         if name == "linear":
             return _linear(args, kwargs)
         if name in _NORMALISATIONS:
-            return first.clone()
+            return core(first).clone().expand(first.shape)
+        done = by_element(func, name, args, kwargs)
+        if done is not None:
+            return done
         if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
             given = {**dict(zip(("query", "key", "value"), args, strict=False)), **kwargs}
             # From every place to as many places; other attention runs and marks everything.
@@ -65,27 +122,60 @@ class SupportMode(TorchFunctionMode):
                     return values
                 seen = torch.isnan(values.sum(-1, keepdim=True))
                 return seen_by_all(given["query"].shape, seen).to(values.dtype), None
-        result = func(*args, **kwargs)
+            if self.local:
+                return _cleared(func(*args, **kwargs))
+        if name in _POOLS and first.ndim == 4:
+            return _pooled(func, args, kwargs, self.local)
+        try:
+            result = func(*args, **kwargs)
+        except RuntimeError:  # some other way of writing into what is stored once
+            if not densify((*args, *kwargs.values())):
+                raise
+            result = func(*args, **kwargs)
         if name in ("softmax", "dropout") and (name == "softmax" or hasattr(first, _MARK)):
             setattr(result, _MARK, True)
         if name in ("matmul", "__matmul__", "bmm") and hasattr(first, _MARK):
-            return _attended(first, args[1], result)
+            return self._attended(first, args[1], result)
         if name in _REDUCTIONS and _over_space(first, args, kwargs):
             return _cleared(result)
-        if name in _POOLS and first.shape[-2:].numel() > 1:
-            pooled = result[0] if isinstance(result, tuple) else result
-            return _cleared(result) if pooled.shape[-2:].numel() == 1 else result
         return result
+
+    def _attended(self, weights: Tensor, values: Tensor, result: Tensor) -> Tensor:
+        """Values in their own places where attention runs from every place to every place."""
+        if weights.shape[-1] == weights.shape[-2] and values.shape == result.shape:
+            return values.clone()
+        # Of attention to other places only what goes around it stays in its place.
+        return torch.ones_like(result) if self.local else result
+
+
+def _united(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Maps of constant channels joined along these; None for what else may be joined."""
+    maps = kwargs.get("tensors", args[0] if args else ())
+    axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+    if not all(isinstance(one, Tensor) and one.ndim == 4 for one in maps) or not maps:
+        return None
+    if axis not in (1, -3) or not all(
+        one.is_floating_point() and (one.stride(1) == 0 or one.shape[1] == 1) for one in maps
+    ):
+        return None
+    marks: Tensor = sum(one[:, :1] for one in maps[1:]) + maps[0][:, :1]
+    result = marks.expand(-1, sum(one.shape[1] for one in maps), -1, -1)
+    setattr(result, _UNITED, True)
+    return result
 
 
 def seen_by_all(shape: torch.Size | tuple[int, ...], seen: Tensor) -> Tensor:
     """A tensor of `shape` that is NaN where `seen` (broadcast) and 1 elsewhere."""
     ones = torch.ones((), device=seen.device)
-    return torch.where(seen, NAN * ones, ones).expand(shape).contiguous()
+    return torch.where(seen, NAN * ones, ones).expand(shape)
 
 
 def _convolved(
-    func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    func: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    local: bool,
 ) -> Tensor:
     order = ["input", "weight", "bias", "stride", "padding"]
     order += (
@@ -99,21 +189,47 @@ def _convolved(
     number, depth = images.shape[:2]
     # A sum tells at the price of one read which cells of a group's inputs are seen; ones as the
     # kernel spread that as any weights would, zero weights included.
-    seen = torch.isnan(images.view(number, groups, depth // groups, *images.shape[2:]).sum(2))
-    if groups > 1 and bool((seen == seen[:, :1]).all()):
-        seen = seen[:, :1]
+    if images.stride(1) == 0:
+        seen = torch.isnan(images[:, :1])
+    else:
+        split = images.reshape(number, groups, depth // groups, *images.shape[2:])
+        seen = torch.isnan(split.sum(2))
+        if groups > 1 and bool((seen == seen[:, :1]).all()):
+            seen = seen[:, :1]
     planes = seen.reshape(-1, 1, *images.shape[2:]).float()
     kernel = torch.ones(1, 1, *weight.shape[2:], device=images.device)
-    spread = func(planes, kernel, **given) > 0.5
+    if local:
+        size = func(planes.to("meta"), kernel.to("meta"), **given).shape[2:]
+        spread = F.interpolate(planes, size=size) > 0.5
+    else:
+        with torch.backends.mkldnn.flags(enabled=True):  # no NaN here that it could smear
+            spread = func(planes, kernel, **given) > 0.5
     spread = spread.view(number, seen.shape[1], 1, *spread.shape[2:])
     shape = (number, groups, channels // groups, *spread.shape[3:])
+    if spread.shape[1] == 1:
+        whole = (number, channels, *spread.shape[3:])
+        return seen_by_all(whole, spread[:, 0]).to(images.dtype)
     return seen_by_all(shape, spread).flatten(1, 2).to(images.dtype)
 
 
-def _attended(weights: Tensor, values: Tensor, result: Tensor) -> Tensor:
-    """Values in their own places where attention runs from every place to every place."""
-    square = weights.shape[-1] == weights.shape[-2]
-    return values.clone() if square and values.shape == result.shape else result
+def _pooled(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], local: bool
+) -> Any:
+    """A pooling of maps (N, C, H, W); one down to a single cell is a reduction over space."""
+    images = args[0] if args else kwargs["input"]
+    slim = images[:, :1] if images.stride(1) == 0 else images
+    rest = {name: value for name, value in kwargs.items() if name != "input"}
+    result = func(slim, *args[1:], **rest)
+    pooled = result[0] if isinstance(result, tuple) else result
+    size = pooled.shape[2:]
+    if local and size.numel() > 1:
+        pooled = F.interpolate(slim, size=size)
+    if size.numel() == 1 and images.shape[2:].numel() > 1:
+        pooled = _cleared(pooled)
+    pooled = pooled.expand(*images.shape[:2], *size)
+    if isinstance(result, tuple):
+        return pooled, result[1].expand(pooled.shape)
+    return pooled
 
 
 def _linear(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -124,7 +240,7 @@ def _linear(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 
 def _over_space(values: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a reduction of maps runs over space: a spatial axis, two axes, or all of them.
+    """Whether a reduction of maps or tokens runs over space: a spatial axis, two axes, or all.
 
     Two axes of four are the spatial ones in either memory layout; a single last axis is space
     or, channels last, a norm over channels whose result only ever meets its own cell again.
@@ -140,7 +256,7 @@ def _over_space(values: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         return not any(isinstance(arg, Tensor) for arg in args[1:])  # max(a, b) is elementwise
     axes = [axes] if isinstance(axes, int) else list(axes)
     inside = {axis % values.ndim for axis in axes}
-    last = {values.ndim - 1, values.ndim - 2} if values.ndim == 4 else {2}
+    last = {values.ndim - 1, values.ndim - 2}
     return len(inside) > 1 or not axes or bool(inside & last)
 
 
@@ -152,3 +268,20 @@ def _cleared(result: Any) -> Any:
         # max and min give a named tuple of PyTorch's own, whose constructor takes a sequence.
         return items if type(result) is tuple else type(result)(items)
     return result
+
+
+@contextmanager
+def support(local: bool = False, unite: bool = True) -> Iterator[SupportMode]:
+    """SupportMode with libraries off that compute convolutions over tiles."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32")
+        with torch.backends.mkldnn.flags(enabled=False), SupportMode(local, unite) as mode:
+            yield mode
+
+
+def like(network: nn.Module) -> Tensor:
+    """A tensor of the network's device and floating type."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point():
+            return tensor
+    return torch.zeros(())

@@ -11,15 +11,22 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ._capture import run
+from ._parts import describe
+from .layouts import Layout, layouts_of
 
 
 class Activations:
     """Feature maps of several layers from one forward pass of an unchanged eager network.
 
     `layers` names modules as `network.named_modules()` does; the second call of a reused module
-    is "relu#2". A call `acts(images)` takes images (N, C, H, W) and returns {layer: map
-    (N, channels, rows, columns)} in the order of `layers`; the pass stops once all maps are in.
-    With `outputs=True` it runs to the end and returns (maps, outputs of the network).
+    is "relu#2", a part of a tuple, list, dictionary or dataclass "lstm:0", "head:out:0". Outputs
+    with channels last and tokens are turned into maps, tokens without a place in the image (class
+    and register tokens) left aside. Where rows and columns are is measured once per canvas, in
+    one forward pass more, unless all layers are convolutions and the like.
+
+    A call `acts(images)` takes images (N, C, H, W) and returns {layer: map (N, channels, rows,
+    columns)} in the order of `layers`; the pass stops once all maps are in. With `outputs=True`
+    it runs to the end and returns (maps, outputs of the network).
 
     Maps are copies without gradient: nothing the network does later in place changes them. The
     network is in eval mode during the pass; modes are restored and hooks removed when it ends,
@@ -42,6 +49,16 @@ class Activations:
         self.network = network
         self.layers = tuple(dict.fromkeys(layers))
         self.stop_early = stop_early
+        self._layouts: dict[tuple[int, ...], dict[str, Layout]] = {}
+
+    def layouts(self, images: Tensor) -> dict[str, Layout]:
+        """The layouts of the layers for images of this canvas; plain convolutions are left out."""
+        shape = tuple(images.shape[1:])
+        if len(shape) != 3:
+            return {}
+        if shape not in self._layouts:
+            self._layouts[shape] = layouts_of(self.network, self.layers, shape[1:], shape[0])
+        return self._layouts[shape]
 
     @overload
     def __call__(self, images: Tensor, *, outputs: Literal[False] = ...) -> dict[str, Tensor]: ...
@@ -56,11 +73,13 @@ class Activations:
     ) -> dict[str, Tensor] | tuple[dict[str, Tensor], Any]:
         """Maps of all layers for images (N, C, H, W); with `outputs=True` (maps, outputs)."""
         maps: dict[str, Tensor] = {}
+        layouts = self.layouts(images)
 
         def take(layer: str, output: object) -> None:
             # Always a copy: an in-place ReLU or addition after the layer would change the map,
             # and no version counter tells when it happens through a view of raw data.
-            maps[layer] = as_map(layer, output, self.network).detach().clone()
+            found = as_map(layer, output, self.network, layouts.get(layer), len(images)).detach()
+            maps[layer] = found.clone() if found is output else found.contiguous().clone()
 
         stop = self.stop_early and not outputs
         result = run(self.network, images, self.layers, take, stop_early=stop)
@@ -82,23 +101,45 @@ class Activations:
         return f"Activations({type(self.network).__name__}, layers={list(self.layers)})"
 
 
-def as_map(layer: str, output: object, network: nn.Module) -> Tensor:
-    """The output of a layer if it is a map (N, C, H, W) of more than one cell, else an error."""
+def as_map(
+    layer: str,
+    output: object,
+    network: nn.Module,
+    layout: Layout | None = None,
+    number: int | None = None,
+) -> Tensor:
+    """The output of a layer as a map (N, C, H, W) of more than one cell, else an error.
+
+    Without a layout an output of four axes is taken as it is. `number` is that of the images.
+    """
     if not isinstance(output, Tensor):
-        gives = _describe(output)
-    elif output.ndim != 4:
-        gives = str(tuple(output.shape))
-    elif output.shape[2] * output.shape[3] == 1:
-        raise ProbeError(
-            f"layer {layer!r} gives a single cell {tuple(output.shape)}: there are no positions "
-            f"to align; choose an earlier layer{_convolutions(network)}"
-        )
+        what = describe(layer, output)
+        if "; name one of" in what:
+            raise ProbeError(f"layer {layer!r} gives {what}")
+        gives = what
+    elif number is not None and output.ndim > 2 and output.shape[0] != number:
+        gives = f"{tuple(output.shape)} for {number} image{'s' * (number != 1)}"
+    elif layout is not None and layout.fits(output):
+        return _of_many_cells(layer, layout.to_map(output), output, network)
+    elif output.ndim == 4:
+        return _of_many_cells(layer, output, output, network)
+    elif output.ndim == 3:
+        gives = f"{tuple(output.shape)} without places on a grid"
     else:
-        return output
+        gives = str(tuple(output.shape))
     raise ProbeError(
         f"layer {layer!r} gives {gives}, not a map (N, C, H, W); choose a convolutional layer"
         f"{_convolutions(network)}"
     )
+
+
+def _of_many_cells(layer: str, maps: Tensor, output: Tensor, network: nn.Module) -> Tensor:
+    if maps.shape[2] * maps.shape[3] == 1:
+        raise ProbeError(
+            f"layer {layer!r} gives a single cell {tuple(output.shape)}: there are no positions "
+            f"to align; choose an earlier layer{_convolutions(network)}"
+        )
+    return maps
 
 
 def check_finite(features: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
@@ -121,14 +162,6 @@ def check_finite(features: Mapping[str, Tensor], names: Sequence[str] | None = N
             f"layer {layer!r} gives {what} for image {image} ({int(bad.sum())} of {len(bad)} "
             "images here): check the checkpoint, the normalisation and that image"
         )
-
-
-def _describe(output: object) -> str:
-    """What an output is, for a message: 'a tuple (Tensor, Tensor)'."""
-    if isinstance(output, (tuple, list)):
-        inner = ", ".join(type(item).__name__ for item in output[:4])
-        return f"a {type(output).__name__} ({inner}{', ...' if len(output) > 4 else ''})"
-    return f"a {type(output).__name__}"
 
 
 def _convolutions(network: nn.Module) -> str:

@@ -11,9 +11,10 @@ from torch import nn
 from ..errors import ProbeError
 from ..geometry import Frame
 from ._capture import run
-from ._edges import Line, Strip, added_cells, like, thin_strip
+from ._edges import Line, Maps, Strip, added_cells, thin_strip
 from ._fields import measure_lines
 from ._gradients import gradient_lines, implied_jump
+from ._support import like
 from .activations import as_map
 from .transformer import still_transformers
 
@@ -54,38 +55,66 @@ def measure_frames(
     Convention: as Frame: image coordinates from the image centre, unit one input pixel, x right,
     y down; jump and start are (x, y); canvas and size are (rows, columns).
 
-    Raises ProbeError for an unknown layer, a layer that gives no map of more than one cell, maps
-    with channels last, cells without regular places, and images the network cannot take.
+    Raises ProbeError for an unknown layer, a layer that gives no map of more than one cell, cells
+    without regular places, and images the network cannot take; see find_frames.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1))
     >>> measure_frames(network, ["0"], canvas=(8, 8), channels=1)["0"].centre_offset
     (-0.5, -0.5)
     """
+    frames, reasons = find_frames(network, layers, canvas, channels)
+    for reason in reasons.values():
+        raise ProbeError(reason)
+    return frames
+
+
+def find_frames(
+    network: nn.Module,
+    layers: str | Sequence[str],
+    canvas: tuple[int, int],
+    channels: int = 3,
+) -> tuple[dict[str, LayerFrame], dict[str, str]]:
+    """The frames of the layers that have one, as measure_frames, and why the others have none.
+
+    Raises ProbeError for an unknown layer, one that the pass does not reach, and images that the
+    network cannot take.
+
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1))
+    >>> frames, reasons = find_frames(network, ["0", "1"], canvas=(8, 8), channels=1)
+    >>> list(frames), list(reasons)
+    (['0'], ['1'])
+    """
     layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
     with still_transformers(network):
-        return _measured(network, layers, canvas, channels)
+        return _found(network, layers, canvas, channels)
 
 
-def _measured(
+def _found(
     network: nn.Module, layers: list[str], canvas: tuple[int, int], channels: int
-) -> dict[str, LayerFrame]:
+) -> tuple[dict[str, LayerFrame], dict[str, str]]:
+    maps = Maps(network, layers, canvas, channels)
     sizes: dict[str, tuple[int, int]] = {}
+    reasons: dict[str, str] = {}
 
     def take(layer: str, output: object) -> None:
-        rows, columns = as_map(layer, output, network).shape[2:]
-        sizes[layer] = (int(rows), int(columns))
+        try:
+            rows, columns = as_map(layer, output, network, maps.layouts.get(layer), 1).shape[2:]
+        except ProbeError as error:
+            reasons[layer] = str(error)
+        else:
+            sizes[layer] = (int(rows), int(columns))
 
-    images = torch.zeros(1, channels, *canvas).to(like(network))
-    run(network, images, layers, take)
-    lines: dict[str, dict[str, Line]] = {}
-    added: dict[str, dict[str, int]] = {}
+    run(network, torch.zeros(1, channels, *canvas).to(like(network)), layers, take)
+    lines: dict[str, dict[str, Line]] = {"x": {}, "y": {}}
+    added: dict[str, dict[str, int]] = {"x": {}, "y": {}}
     for axis, side in (("x", 1), ("y", 0)):
-        strip = thin_strip(network, sizes, axis, canvas, channels)
-        cells = {layer: sizes[layer][side] for layer in layers}
-        added[axis] = added_cells(strip, cells, canvas[side])
-        lines[axis] = measure_lines(strip, cells, canvas, added[axis])
+        if sizes:
+            strip = thin_strip(maps, sizes, axis, canvas)
+            cells = {layer: size[side] for layer, size in sizes.items()}
+            added[axis] = added_cells(strip, cells, canvas[side])
+            lines[axis] = measure_lines(strip, cells, canvas, added[axis])
     frames = {}
-    for layer in layers:
+    for layer in (layer for layer in layers if layer in sizes):
         method = "support"
         rows, columns = sizes[layer]
         if layer in lines["x"] and layer in lines["y"]:
@@ -96,14 +125,18 @@ def _measured(
                 implied_jump(canvas[1], columns, added["x"].get(layer)),
                 implied_jump(canvas[0], rows, added["y"].get(layer)),
             )
-            x, y = gradient_lines(network, layer, canvas, channels, jumps)
+            try:
+                x, y = gradient_lines(maps, layer, canvas, jumps)
+            except ProbeError as error:
+                reasons[layer] = str(error)
+                continue
         frames[layer] = LayerFrame(
             jump=(x.jump, y.jump),
             start=(x.corner - (canvas[1] - 1) / 2, y.corner - (canvas[0] - 1) / 2),
             size=(rows, columns),
             method=method,
         )
-    return frames
+    return frames, {layer: reasons[layer] for layer in layers if layer in reasons}
 
 
 def nearest_aligned_size(
@@ -141,8 +174,9 @@ def nearest_aligned_sizes(
         frames = measure_frames(network, layers, canvas, channels)
     sizes = {layer: frames[layer].size for layer in layers}
     along: dict[str, dict[str, int]] = {}
+    maps = Maps(network, layers, canvas, channels)
     for axis, side in (("x", 1), ("y", 0)):
-        strip = thin_strip(network, sizes, axis, canvas, channels)
+        strip = thin_strip(maps, sizes, axis, canvas)
         along[axis] = _aligned_lengths(strip, {name: frames[name] for name in layers}, canvas[side])
     aligned: dict[str, tuple[int, int] | None] = {
         layer: (along["y"][layer], along["x"][layer])

@@ -10,40 +10,55 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ._capture import modules_by_name, near, run, split_call
+from ._parts import part_name, parts
 from .activations import as_map
+from .layouts import Layout, layouts_of, measure_layouts
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One call of a module in a forward pass.
+    """One call of a module in a forward pass, or one part of what it gives.
 
-    `name` is the module's ("layer1.0.relu"; its second call "layer1.0.relu#2"), `kind` its
-    class, `shape` the output's shape with the batch first. `channels` and `size` (rows,
-    columns) are None unless the output is a map; `spatial` says whether its cells have
-    positions that can be aligned: a map (N, C, H, W) of more than one cell.
+    `name` is the module's ("layer1.0.relu"; its second call "layer1.0.relu#2"; a part of a tuple,
+    list, dictionary or dataclass "lstm:0", "head:out"), `kind` its class, `shape` the tensor's
+    shape with the batch first, `layout` how it holds a map, None where it holds none. `channels`
+    and `size` (rows, columns) are the map's; `spatial` says whether its cells have positions that
+    can be aligned: whether there is a map of more than one cell.
+
+    Given no layout, a tensor of four axes is taken as a map (N, C, H, W), unless `per_image` says
+    that its first axis is not that of the images (as of windows).
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
+    layout: Layout | None = None
+    per_image: bool = True
+
+    def __post_init__(self) -> None:
+        if self.layout is None and self.per_image and len(self.shape) == 4:
+            object.__setattr__(self, "layout", Layout("NCHW", (self.shape[2], self.shape[3])))
 
     @property
     def channels(self) -> int | None:
-        return self.shape[1] if len(self.shape) == 4 else None
+        if self.layout is None:
+            return None
+        return self.shape[1] if self.layout.kind == "NCHW" else self.shape[-1]
 
     @property
     def size(self) -> tuple[int, int] | None:
-        return (self.shape[2], self.shape[3]) if len(self.shape) == 4 else None
+        return None if self.layout is None else self.layout.grid
 
     @property
     def spatial(self) -> bool:
-        return len(self.shape) == 4 and self.shape[2] * self.shape[3] > 1
+        return self.size is not None and self.size[0] * self.size[1] > 1
 
 
 def list_layers(network: nn.Module, example: Tensor) -> list[LayerInfo]:
     """Every call of every submodule that gives a tensor, in the order in which they finish.
 
-    `example` is a batch of images (N, C, H, W), one image is enough. Raises ProbeError when the
+    Of outputs that hold several tensors every one is listed. `example` is a batch of images
+    (N, C, H, W), one image is enough; one more pass finds the layouts. Raises ProbeError when the
     network cannot take it.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten())
@@ -52,14 +67,20 @@ def list_layers(network: nn.Module, example: Tensor) -> list[LayerInfo]:
     [('0', (6, 6)), ('1', (6, 6)), ('2', None)]
     """
     modules = modules_by_name(network)
-    found: list[LayerInfo] = []
+    called: dict[str, tuple[int, ...]] = {}
 
     def take(layer: str, output: object) -> None:
-        if isinstance(output, Tensor):
-            kind = type(modules[split_call(layer, modules)[0]]).__name__
-            found.append(LayerInfo(layer, kind, tuple(output.shape)))
+        for path, values in parts(output):
+            called[part_name(layer, path)] = tuple(values.shape)
 
     run(network, example, None, take, stop_early=False)
+    canvas = (int(example.shape[-2]), int(example.shape[-1]))
+    layouts = measure_layouts(network, None, canvas, int(example.shape[1]))
+    found = []
+    for name, shape in called.items():
+        kind = type(modules[split_call(name, modules)[0]]).__name__
+        per_image = shape[:1] == (len(example),)
+        found.append(LayerInfo(name, kind, shape, layouts.get(name), per_image))
     return found
 
 
@@ -99,39 +120,14 @@ def select_layers(network: nn.Module, patterns: str | Sequence[str], example: Te
     return list(chosen)
 
 
-def default_layers(layers: Sequence[LayerInfo], most: int = 8) -> list[str]:
-    """Names of 4 to `most` maps, evenly spaced through a network, for want of a choice.
-
-    Of the spatial layers other than normalisations and dropout, the outermost named ones: the
-    fewest levels of names ("layer1" has one, "features.0" two) at which there are 4; containers
-    only where none of their parts is among them.
-
-    >>> layers = [LayerInfo(f"conv{i}", "Conv2d", (1, 8, 6, 6)) for i in range(20)]
-    >>> default_layers(layers, most=4)
-    ['conv0', 'conv6', 'conv13', 'conv19']
-    """
-    skipped = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "Dropout", "Identity")
-    maps = [one.name for one in layers if one.spatial and not one.kind.startswith(skipped)]
-    depth = max((name.count(".") for name in maps), default=0)
-    chosen = maps
-    for level in range(depth + 1):
-        chosen = [name for name in maps if name.count(".") <= level]
-        inner = {name.rpartition(".")[0] for name in chosen}
-        chosen = [name for name in chosen if name not in inner]
-        if len(chosen) >= 4:
-            break
-    if len(chosen) <= most:
-        return chosen
-    last = len(chosen) - 1
-    return [chosen[(2 * index * last + most - 1) // (2 * (most - 1))] for index in range(most)]
-
-
 def _exact(network: nn.Module, name: str, called: dict[str, LayerInfo], example: Tensor) -> str:
     if name in called and called[name].spatial:
         return name
+    canvas = (int(example.shape[-2]), int(example.shape[-1]))
+    layouts = layouts_of(network, [name], canvas, int(example.shape[1]))
 
     def take(layer: str, output: object) -> None:
-        as_map(layer, output, network)
+        as_map(layer, output, network, layouts.get(layer), len(example))
 
     # The pass itself knows best what is wrong: unknown, not reached, a tuple, a vector.
     run(network, example, [name], take)

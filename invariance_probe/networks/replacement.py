@@ -11,26 +11,36 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ._capture import _Stop, call_name, modules_by_name, run, split_call, unknown_layer
+from ._parts import Path, part, split_parts, with_part
 from .activations import Activations, as_map, check_finite
 from .layers import LayerInfo, list_layers
+from .layouts import Layout
 
 Replace = Callable[[Tensor], Tensor]
 
 _FOLLOWING = 8  # later layers tried for want of an enclosing one to recommend
 
 
-def run_replaced(network: nn.Module, layer: str, images: Tensor, replace: Replace) -> Tensor:
-    """Logits (N, classes) of an eager network whose layer gives `replace(output)` instead.
+def run_replaced(
+    network: nn.Module,
+    layer: str,
+    images: Tensor,
+    replace: Replace,
+    layout: Layout | None = None,
+) -> Tensor:
+    """Logits (N, classes) of an eager network whose layer gives `replace(map)` instead.
 
-    `layer` names one call of a module: "conv1", or "relu#2" for the second call of a reused one.
-    `replace` takes the call's output and returns a tensor of the same shape and type; it may keep
-    both, for the network goes on with a copy, and what it does in place later reaches neither.
+    `layer` names one call of a module, "conv1", or "relu#2" for the second call of a reused one,
+    or a part of its output, "block:0". `replace` takes its map (N, C, H, W) and returns a tensor
+    of the same shape and type; it may keep both, for the network goes on with a copy, and what it
+    does in place later reaches neither. `layout` says how the output holds the map (tokens that
+    are not in it stay as they are), None that the output is the map.
     The network is in eval mode during the pass, without gradient; modes are restored and the hook
     is removed when it ends, however it ends. `images` (N, C, H, W) are normalised already.
 
-    Raises ProbeError for an unknown layer, a call that the pass does not reach, a replacement of
-    another shape, and a network whose output is not one vector of logits per image; errors of
-    `replace` come out unchanged.
+    Raises ProbeError for an unknown layer, a call that the pass does not reach, an output that is
+    no tensor, a replacement of another shape, and a network whose output is not one vector of
+    logits per image; errors of `replace` come out unchanged.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Flatten())
     >>> run_replaced(network, "0", torch.rand(2, 1, 4, 4), torch.ones_like).tolist()[0]
@@ -40,18 +50,24 @@ def run_replaced(network: nn.Module, layer: str, images: Tensor, replace: Replac
     name, number = split_call(layer, modules)
     if name not in modules:
         raise unknown_layer(layer, modules)
+    path = split_parts(layer, modules)[1]
     calls = 0
     failure: list[Exception] = []
 
-    def hook(module: nn.Module, inputs: object, output: Any) -> Tensor | None:
+    def hook(module: nn.Module, inputs: object, output: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls != number:
             return None
         try:
             # Copies on both sides: the network may change in place what it made or what it gets.
-            given = output.detach().clone() if isinstance(output, Tensor) else output
-            return _fitting(layer, replace(given), output).clone()
+            given = _part(layer, path, output).detach()
+            if layout is None:
+                new = _fitting(layer, replace(given.clone()), given)
+            else:
+                held = layout.to_map(given)
+                new = layout.from_map(_fitting(layer, replace(held.clone()), held), given)
+            return with_part(output, path, new.clone())
         except Exception as error:
             failure.append(error)
             raise _Stop from error
@@ -61,8 +77,9 @@ def run_replaced(network: nn.Module, layer: str, images: Tensor, replace: Replac
 
     handle = modules[name].register_forward_hook(hook)
     try:
-        # The layer is asked for so that a call which is not reached is an error.
-        output = run(network, images.clone(), [layer], ignore, stop_early=False)
+        # The call is asked for so that one which is not reached is an error.
+        call = call_name(name, number)
+        output = run(network, images.clone(), [call], ignore, stop_early=False)
     except ProbeError:
         if failure:
             raise failure[0] from None
@@ -119,17 +136,19 @@ def all_paths_pass(network: nn.Module, layer: str, example: Tensor) -> tuple[boo
 
 def _paths(network: nn.Module, layer: str, example: Tensor) -> str:
     """What keeps a layer from deciding the logits; "" if nothing does."""
+    activations = Activations(network, [layer])
     try:
-        maps, output = Activations(network, [layer])(example.clone(), outputs=True)
+        maps, output = activations(example.clone(), outputs=True)
     except ProbeError:
         if reason := _no_map(network, layer, example):
             return reason
         raise
+    layout = activations.layouts(example).get(layer)
     own = as_logits(output, len(example))
     check_finite({**maps, "output": own})
     # Compared with a run on the images before, not with `own`: the same arithmetic in both.
-    before = run_replaced(network, layer, example.roll(1, 0), lambda same: same)
-    fixed = run_replaced(network, layer, example, lambda _: maps[layer].roll(1, 0))
+    before = run_replaced(network, layer, example.roll(1, 0), lambda same: same, layout)
+    fixed = run_replaced(network, layer, example, lambda _: maps[layer].roll(1, 0), layout)
     level = float(own.abs().max())
     rounding = 10 * _distance(before, own.roll(1, 0)) + 100 * torch.finfo(own.dtype).eps * level
     if not _distance(before, own) > 10 * rounding:
@@ -138,6 +157,11 @@ def _paths(network: nn.Module, layer: str, example: Tensor) -> str:
         return ""
     if _distance(fixed, own) <= rounding:
         return "it has no influence on the logits"
+    if layout is not None and layout.prefix:
+        what = (
+            "its class and register tokens pass" if layout.prefix > 1 else "its class token passes"
+        )
+        return f"the logits still depend on the input when its map is fixed; {what} around it"
     return (
         "the logits still depend on the input when its output is fixed; a shortcut passes around it"
     )
@@ -146,10 +170,11 @@ def _paths(network: nn.Module, layer: str, example: Tensor) -> str:
 def _no_map(network: nn.Module, layer: str, example: Tensor) -> str:
     """Why a call that is reached gives no map, without the layer's name; "" for other errors."""
     found: list[str] = []
+    layouts = Activations(network, [layer]).layouts(example)
 
     def take(name: str, output: object) -> None:
         try:
-            as_map(name, output, network)
+            as_map(name, output, network, layouts.get(name), len(example))
         except ProbeError as error:
             found.append(str(error).removeprefix(f"layer {layer!r} ").partition(";")[0])
 
@@ -181,23 +206,31 @@ def _candidates(network: nn.Module, layer: str, called: list[LayerInfo]) -> Iter
     yield from islice((n for n in later if n in spatial and n not in around), _FOLLOWING)
 
 
-def _fitting(layer: str, replacement: object, output: object) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise ProbeError(
-            f"layer {layer!r} gives a {type(output).__name__}, not a tensor that can be replaced; "
-            "choose one of the modules in it"
-        )
-    if not isinstance(replacement, Tensor) or replacement.shape != output.shape:
+def _part(layer: str, path: Path, output: object) -> Tensor:
+    try:
+        found = part(output, path)
+    except KeyError:
+        found = None
+    if isinstance(found, Tensor):
+        return found
+    raise ProbeError(
+        f"layer {layer!r} gives a {type(found).__name__}, not a tensor that can be replaced; "
+        "choose one of the modules in it, or a part of its output"
+    )
+
+
+def _fitting(layer: str, replacement: object, held: Tensor) -> Tensor:
+    if not isinstance(replacement, Tensor) or replacement.shape != held.shape:
         gives = (
             str(tuple(replacement.shape))
             if isinstance(replacement, Tensor)
             else f"a {type(replacement).__name__}"
         )
         raise ProbeError(
-            f"the replacement for layer {layer!r} is {gives}, its output {tuple(output.shape)}; "
+            f"the replacement for layer {layer!r} is {gives}, its output {tuple(held.shape)}; "
             "return a tensor of that shape"
         )
-    return replacement.detach().to(output)
+    return replacement.detach().to(held)
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

@@ -50,10 +50,10 @@ def from_torchvision(
 
 def of_published(network: Network, checkpoint: Path) -> Network:
     """The network with the preprocessing of those torchvision weights that the file is named as."""
-    from torchvision import models
-
     if not network.description.startswith("torchvision "):
         return network
+    from torchvision import models  # seconds, which other networks need not wait for
+
     for weights in models.get_model_weights(network.name):
         if str(weights.url).rpartition("/")[2] == checkpoint.name:
             return _with_preset(network, weights)

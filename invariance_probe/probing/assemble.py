@@ -97,6 +97,12 @@ def assemble(
         for row in layers
         if row["dead_channels"]
     ]
+    thinned = [
+        f"cells of {row['layer']}: one in {row['cell_step']} along both axes is compared, "
+        f"{row['compared_cells']} of {int(state.cells.sum())} valid ones, to keep large maps fast"
+        for row, state in zip(layers, states, strict=True)
+        if row["cell_step"] > 1
+    ]
     return Result(
         residuals=pd.DataFrame(rows),
         summary=pd.DataFrame(summary),
@@ -111,7 +117,7 @@ def assemble(
             "rung": rungs,
             "image": tuple(names),
         },
-        provenance={**provenance, "warnings": [*provenance["warnings"], *dead]},
+        provenance={**provenance, "warnings": [*provenance["warnings"], *dead, *thinned]},
         channels=_stack(
             [
                 s.channel_state.table(s.name, about, e)
@@ -183,9 +189,10 @@ def _alignment(state: LayerState, number: int, about: dict[str, Any]) -> dict[st
         "start": found.start,
         "family": found.family,
         "iterations": found.iterations,
-        "search_rows": state.search_frame.size[0],
-        "search_columns": state.search_frame.size[1],
-        "search_cells": int(state.search_cells.sum()),
+        "method": state.plan.method,
+        "search_rows": state.plan.frame.size[0],
+        "search_columns": state.plan.frame.size[1],
+        "search_cells": int(state.plan.cells.sum()),
     }
 
 
@@ -213,6 +220,7 @@ def _layer(state: LayerState, channel_variance: Array) -> dict[str, Any]:
         "start_y": frame.start[1],
         "offset_x": frame.centre_offset[0],
         "offset_y": frame.centre_offset[1],
-        "compared_cells": int(state.cells.sum()),
+        "compared_cells": state.compared.number,
+        "cell_step": state.compared.step,
         "dead_channels": int((~alive).sum()),
     }

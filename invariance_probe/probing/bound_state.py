@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..alignment import PositionMoments, SpatialBound, Variance, spatial_bound
+from ..alignment import PositionMoments, SpatialBound, Variance, spatial_bound, squared_errors
 from ..geometry import Frame, Transform, sampling_operator, valid_cells
 from .options import Options
 
@@ -24,6 +24,8 @@ class BoundState:
     Maps of more than 28 cells a side are averaged in blocks first; the bound then holds for warps
     of the averaged maps, and `pool` says so. Residuals are fractions of those maps' own variance.
     """
+
+    SUMS: ClassVar[tuple[str, ...]] = ("moments", "_energy", "variance")
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class BoundState:
         self.weights = weights
         self.moments = [PositionMoments(self.mask, weights) for _ in transforms]
         self.bounds: list[SpatialBound] = []
+        self._target = torch.zeros(0)
         self._energy = Variance(pivot, weights)
         self.variance = Variance(pivot, weights)
 
@@ -66,15 +69,15 @@ class BoundState:
     def start_batch(self, original: Tensor) -> None:
         """Begin a batch of the evaluation half."""
         self.variance.update(self._pooled(original), self.mask)
+        self._target = self._rows(original)[..., self.mask.flatten() > 0]
 
-    def evaluate(self, which: int, moved: Tensor, original: Tensor) -> Tensor:
+    def evaluate(self, which: int, moved: Tensor) -> Tensor:
         """Errors (N) of the fitted operator on held-out images; NaN where undetermined."""
         found = self.bounds[which]
         if not found.determined:
             return torch.full((len(moved),), torch.nan, dtype=torch.float64)
-        a, b = (self._rows(maps) for maps in (moved, original))
-        difference = a @ found.operator.to(a).T - b[..., self.mask.flatten() > 0]
-        return difference.square().sum(dim=(1, 2), dtype=torch.float64)
+        rows = self._rows(moved)
+        return squared_errors(rows @ found.operator.to(rows).T, self._target)
 
     def table(self, layer: str, keys: Sequence[dict[str, Any]]) -> pd.DataFrame:
         """One row per transformation: the in-sample bound, its rank, its regularisation."""

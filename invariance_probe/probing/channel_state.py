@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,21 +20,22 @@ from .options import CHANNEL_RUNGS
 class ChannelState:
     """Channel maps of one layer on maps aligned by h⁻¹, fitted on one half, judged on the other.
 
-    `mask` (rows, columns) is 1 on the compared cells; `weights` (C) multiplies channels first.
+    `mask` (rows, columns) is 1 on the compared cells of the window that all maps given here show
+    (see `Compared`): weighted, and 0 where nothing is compared.
     """
 
-    def __init__(
-        self, transforms: Sequence[Transform], mask: Tensor, weights: Tensor | None
-    ) -> None:
-        self.transforms, self.mask, self.weights = transforms, mask, weights
-        self.fitted = [ChannelMoments(mask, weights) for _ in transforms]
-        self.held_out = [ChannelMoments(mask, weights, chance=False) for _ in transforms]
-        self.originals = ChannelMoments(mask, weights, chance=False)
+    SUMS: ClassVar[tuple[str, ...]] = ("fitted", "held_out", "originals", "_changed", "_cells")
+
+    def __init__(self, transforms: Sequence[Transform], mask: Tensor) -> None:
+        self.transforms, self.mask = transforms, mask
+        self.fitted = [ChannelMoments(mask) for _ in transforms]
+        self.held_out = [ChannelMoments(mask, chance=False) for _ in transforms]
+        self.originals = ChannelMoments(mask, chance=False)
         self.maps: list[ChannelMaps] = []
-        self._changed = np.zeros((len(transforms), 2))
-        self._cells = np.zeros(len(transforms))
+        self._changed = torch.zeros(len(transforms), 2, dtype=torch.float64)
+        self._cells = torch.zeros(len(transforms), dtype=torch.float64)
         self._standard: tuple[Tensor, Tensor] | None = None
-        self._strongest = torch.zeros(0)
+        self._strongest = torch.zeros(0, dtype=torch.int64)
 
     def fit(self, which: int, aligned: Tensor, original: Tensor) -> None:
         """Add aligned and original maps of the fit half."""
@@ -53,7 +54,7 @@ class ChannelState:
             alive = variance > 1e-12 * variance.max()
             self._standard = centre, torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
         self.originals.update(original, original)
-        self._strongest = self._winner(original)
+        self._strongest = self._standardised(original).argmax(1, keepdim=True)
 
     def evaluate(
         self, which: int, aligned: Tensor, realigned: Tensor, original: Tensor
@@ -61,30 +62,29 @@ class ChannelState:
         """Errors (N) of the channel rungs; NaN where too few samples determine a map."""
         self.held_out[which].update(aligned, original)
         inside = self.mask > 0
-        number = float(inside.sum()) * len(original)
         for column, maps in enumerate((aligned, realigned)):
-            other = self._winner(maps) != self._strongest
-            self._changed[which, column] += float(other[:, inside].sum())
-        self._cells[which] += number
+            values = self._standardised(maps)
+            # The greatest value tells as much as its place, and is found faster.
+            overtaken = values.amax(1, keepdim=True) > values.gather(1, self._strongest)
+            self._changed[which, column] += float((overtaken & inside).sum())
+        self._cells[which] += float(inside.sum()) * len(original)
         fitted = self.maps[which]
         if not fitted.determined:
             lost = torch.full((len(original),), torch.nan, dtype=torch.float64)
             return dict.fromkeys(CHANNEL_RUNGS, lost)
-        x, y = (maps if self.weights is None else maps * self.weights.to(maps)[:, None, None]
-                for maps in (aligned, original))  # fmt: skip
-        permutation = torch.from_numpy(fitted.permutation).to(x.device)
+        permutation = torch.from_numpy(fitted.permutation).to(aligned.device)
         mapped = {
-            "inverse_permuted": x[:, permutation],
-            "inverse_orthogonal": _apply(fitted.orthogonal, x),
-            "inverse_linear": _apply(fitted.linear, x),
-        }
-        return {name: squared_errors(maps, y, self.mask) for name, maps in mapped.items()}
+            "inverse_permuted": lambda: aligned.index_select(1, permutation),
+            "inverse_orthogonal": lambda: _apply(fitted.orthogonal, aligned),
+            "inverse_linear": lambda: _apply(fitted.linear, aligned),
+        }  # one at a time: each is as large as the maps
+        return {name: squared_errors(maps(), original) for name, maps in mapped.items()}
 
     def table(self, layer: str, keys: Sequence[dict[str, Any]], energy: float) -> pd.DataFrame:
         """One row per transformation: how much moved to other channels, beside chance and floor."""
         rows = []
         for which, (about, maps) in enumerate(zip(keys, self.maps, strict=True)):
-            changed = self._changed[which] / max(self._cells[which], 1)
+            changed = (self._changed[which] / self._cells[which].clamp(min=1)).tolist()
             moments = self.fitted[which]
             fit_energy = float(moments.target.sum() - moments.sums[1].square().sum() / maps.samples)
             rows.append(
@@ -178,12 +178,12 @@ class ChannelState:
             )
         return stored
 
-    def _winner(self, maps: Tensor) -> Tensor:
-        """The strongest channel (N, rows, columns), each channel standardised on the fit half."""
+    def _standardised(self, maps: Tensor) -> Tensor:
+        """Maps with each channel standardised on the fit half."""
         if self._standard is None:
             raise ProbeError("the evaluation half began before the fit half; fit channels first")
         centre, scale = (t.to(maps)[:, None, None] for t in self._standard)
-        return ((maps - centre) * scale).argmax(1)
+        return (maps - centre).mul_(scale)
 
 
 COMPOSITION = (
@@ -194,7 +194,7 @@ COMPOSITION = (
 
 def _apply(channel_map: NDArray[np.float64], maps: Tensor) -> Tensor:
     weight = torch.from_numpy(channel_map).to(maps)
-    return torch.einsum("ck,nkyx->ncyx", weight, maps)
+    return (weight @ maps.flatten(2)).view_as(maps)
 
 
 def _step(transforms: Sequence[Transform]) -> int | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from ..data import ImageSet, embedded_digits, is_stored, open_images, torchvision_images
 from ..errors import ProbeError
 from ..geometry import parse_transforms
 from ..networks import Network, build_network
+from .distributed import current_group
 from .options import Options
 from .result import Result
 from .run import Progress, probe
@@ -123,21 +125,40 @@ class ProbeConfig:
         return cls(**plain)
 
 
-def run_config(config: ProbeConfig, progress: Progress | None = None) -> Result:
-    """Build what the configuration names and probe it; the result carries the configuration."""
+def run_config(
+    config: ProbeConfig,
+    progress: Progress | None = None,
+    *,
+    unfinished: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    save_every: float = 60.0,
+    stop: Callable[[], bool] | None = None,
+) -> Result:
+    """Build what the configuration names and probe it; the result carries the configuration.
+
+    `unfinished`, `resume`, `overwrite`, `save_every` and `stop` are those of `probe`.
+    """
     parse_transforms(config.transforms)  # the cheapest check comes first
-    network = load_network(config)
+    with current_group().together():
+        network = load_network(config)
+        images = load_images(config, network)
     return probe(
         network,
         config.layers,
         config.transforms,
-        load_images(config, network),
+        images,
         mean=config.mean,
         std=config.std,
         options=config.options,
         device=config.device,
         progress=progress,
         config=config.to_dict(),
+        unfinished=unfinished,
+        resume=resume,
+        overwrite=overwrite,
+        save_every=save_every,
+        stop=stop,
     )
 
 

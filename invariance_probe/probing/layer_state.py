@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..alignment import (
     Alignment,
     GrowingRows,
-    SpatialMoments,
+    Moments,
+    SearchPlan,
     Variance,
     best_alignment,
     squared_errors,
 )
 from ..errors import ProbeError
-from ..geometry import Frame, Transform, valid_cells, warp
+from ..geometry import Frame, Transform, valid_cells
 from .bound_state import BoundState
 from .channel_state import ChannelState
+from .compared import Compared
 from .options import Options
-
-_SEARCH_CELLS = 784  # compared cells that the search looks at; a regular sub-grid beyond that
-_SEARCH_SIDE = 56  # larger maps are averaged in blocks before the search
 
 
 class LayerState:
     """Accumulators of one layer over a run.
 
-    The search runs on at most 56 cells a side (blocks of a larger map are averaged) and on a
-    regular sub-grid of at most 784 compared cells; residuals are always taken on the full map.
+    Residuals are taken at all valid cells, or at a regular sub-grid of them where there are more
+    than 65,536 (`Compared`); the search follows `SearchPlan`.
     """
+
+    SUMS: ClassVar[tuple[str, ...]] = (
+        "moments", "channel_state", "bound_state", "_scale", "_variance",
+    )  # fmt: skip
+    ROWS: ClassVar[tuple[str, ...]] = ("_errors",)  # one row an image: these concatenate
 
     def __init__(
         self,
@@ -49,23 +53,24 @@ class LayerState:
         self.bound_state: BoundState | None = None
         try:
             self.cells = valid_cells(frame, transforms, canvas, erode=options.erode)
-            self.pool = -(-max(frame.size) // _SEARCH_SIDE)
-            self.search_frame = frame.pooled(self.pool) if self.pool > 1 else frame
-            pooled = self.cells
-            if self.pool > 1:
-                pooled = valid_cells(self.search_frame, transforms, canvas, erode=options.erode)
+            self.plan = SearchPlan(frame, self.cells, options.search)
+            if self.plan.pool > 1:
+                self.plan.compare_coarse(
+                    valid_cells(self.plan.coarse_frame, transforms, canvas, erode=options.erode)
+                )
         except ProbeError as error:
             raise ProbeError(f"layer {name!r}: {error}") from None
-        self.search_cells = _thinned(pooled, _SEARCH_CELLS)
+        self.compared = Compared(frame, self.cells, options.map_interpolation)
         self._reach = 1 if options.map_interpolation == "bilinear" else 3
         self.pivot: Tensor | None = None
         self.weights: Tensor | None = None
         self.channels = 0
-        self.moments: list[SpatialMoments] = []
+        self.moments: list[Moments] = []
         self.alignments: list[Alignment] = []
         self._variance: Variance | None = None
         self._scale: Variance | None = None
         self._errors = GrowingRows()  # (images, transforms, rungs)
+        self._target = torch.zeros(0)  # the batch begun, where it is compared
         self._first: Tensor | None = None
         self._previous: Tensor | None = None
 
@@ -74,14 +79,14 @@ class LayerState:
         if self.pivot is None:
             self.channels = original.shape[1]
             self.pivot = original[0].mean(dim=(1, 2))
-            self._mask = torch.from_numpy(self.cells).to(original)
+        self.compared.weights = self.weights
 
     def measure_scale(self, original: Tensor) -> None:
         """First pass of weighting="channel": each channel's variance on the fit half."""
         self.see(original)
         if self._scale is None:
             self._scale = Variance(self._pivot())
-        self._scale.update(original, self._mask)
+        self._scale.update(*self._window(original))
 
     def fix_scale(self) -> None:
         """Weights 1/σ per channel; channels that never vary get 0 and are reported as dead."""
@@ -94,27 +99,19 @@ class LayerState:
         """Add maps of the fit half under transformation number `which`."""
         self.see(original)
         if not self.moments:
-            self.moments = [
-                SpatialMoments(
-                    self.search_frame, self.search_cells, reach=self._reach, pivot=self.pivot,
-                    weights=self.weights,
-                )
-                for _ in self.transforms
-            ]  # fmt: skip
+            self.moments = [self._moments() for _ in self.transforms]
             if self.options.channels:
-                self.channel_state = ChannelState(self.transforms, self._mask, self.weights)
+                self.channel_state = ChannelState(self.transforms, self.compared.mask(original))
                 self.bound_state = BoundState(
-                    self.frame, self.transforms, self.canvas, self.options, self._mask,
+                    self.frame, self.transforms, self.canvas, self.options, original,
                     self._pivot(), self.weights,
                 )  # fmt: skip
         if self.channel_state is not None and self.bound_state is not None:
-            aligned = self._on_map(moved, self.transforms[which].inverse())
-            self.channel_state.fit(which, aligned, original)
+            aligned = self.compared.moved(moved, self.transforms[which].inverse())
+            self.channel_state.fit(which, aligned, self.compared.take(original))
             self.bound_state.fit(which, moved, original)
             if which == 0:
                 self.bound_state.see(original)
-        if self.pool > 1:
-            moved, original = (F.avg_pool2d(maps, self.pool) for maps in (moved, original))
         self.moments[which].update(moved, original)
 
     def search(self, which: int) -> None:
@@ -125,7 +122,7 @@ class LayerState:
                 interpolation=self.options.map_interpolation,
             )
         )  # fmt: skip
-        self.moments[which] = SpatialMoments(self.search_frame, self.search_cells)
+        self.moments[which] = self._moments()
         for state in (self.channel_state, self.bound_state):
             if state is not None:
                 state.solve(which)
@@ -135,46 +132,47 @@ class LayerState:
         self.see(original)
         if self._variance is None:
             self._variance = Variance(self._pivot(), self.weights)
-            self._first = original[:1].clone()
-        self._variance.update(original, self._mask)
-        for state in (self.channel_state, self.bound_state):
-            if state is not None:
-                state.start_batch(original)
+        self._target = target = self.compared.take(original)
+        if self._first is None:
+            self._first = target[:1].clone()
+        self._variance.update(*self._window(original))
+        if self.channel_state is not None:
+            self.channel_state.start_batch(target)
+        if self.bound_state is not None:
+            self.bound_state.start_batch(original)
         rungs, transforms = len(self.rungs), len(self.transforms)
         self._errors.append(torch.zeros(len(original), transforms, rungs, dtype=torch.float64))
         # Another image: the one before, in the run's order, whatever the batches; the first
         # image's partner is the last one, which is known only at the end.
-        before = original[:-1]
+        before = target[:-1]
         if self._previous is not None:
             before = torch.cat([self._previous, before])
-        own = original[len(original) - len(before) :]
+        own = target[len(target) - len(before) :]
         if len(own):
-            errors = squared_errors(before, own, self._mask, self.weights).cpu()
+            errors = squared_errors(before, own).cpu()
             place = self.rungs.index("other_image")
             self._errors.last(len(own))[:, :, place] = errors[:, None]
-        self._previous = original[-1:].clone()
+        self._previous = target[-1:].clone()
 
     def evaluate(self, which: int, moved: Tensor, realigned: Tensor, original: Tensor) -> None:
         """Errors of every rung under transformation number `which`, for the batch begun."""
-        h = self.transforms[which]
-        there = self._on_map(original, h, antialias=True)  # stands for the image transformation
-        inverse = self._on_map(moved, h.inverse())
-        aligned = {
-            "unaligned": moved,
-            "inverse": inverse,
-            "best": self._on_map(moved, self.alignments[which].transform),
-            "input_aligned": realigned,
-            "resampling_floor": self._on_map(there, h.inverse()),
+        h, compared, target = self.transforms[which], self.compared, self._target
+        inverse, realigned = compared.moved(moved, h.inverse()), compared.take(realigned)
+        best = self.alignments[which].transform
+        # One map at a time: each is as large as the layer's.
+        aligned: dict[str, Callable[[], Tensor]] = {
+            "unaligned": lambda: compared.take(moved),
+            "inverse": lambda: inverse,
+            "best": lambda: compared.moved(moved, best),
+            "input_aligned": lambda: realigned,
+            "resampling_floor": lambda: compared.there_and_back(original, h),
         }
         if self.options.per_image:
-            aligned["best_per_image"] = self._each_at_its_best(which, moved, original)
-        errors = {
-            rung: squared_errors(maps, original, self._mask, self.weights)
-            for rung, maps in aligned.items()
-        }
+            aligned["best_per_image"] = lambda: self._each_at_its_best(which, moved, original)
+        errors = {rung: squared_errors(maps(), target) for rung, maps in aligned.items()}
         if self.channel_state is not None and self.bound_state is not None:
-            errors |= self.channel_state.evaluate(which, inverse, realigned, original)
-            errors["spatial_bound"] = self.bound_state.evaluate(which, moved, original)
+            errors |= self.channel_state.evaluate(which, inverse, realigned, target)
+            errors["spatial_bound"] = self.bound_state.evaluate(which, moved)
         for rung, sums in errors.items():
             self._errors.last(len(original))[:, which, self.rungs.index(rung)] = sums.cpu()
 
@@ -182,32 +180,22 @@ class LayerState:
         """Every image's map under its own best alignment: the most an aligner could do."""
         maps = []
         for own, target in zip(moved.split(1), original.split(1), strict=True):
-            moments = SpatialMoments(
-                self.frame, _thinned(self.cells, _SEARCH_CELLS), reach=self._reach,
-                pivot=self.pivot, weights=self.weights,
-            )  # fmt: skip
+            moments = self._moments()
             moments.update(own, target)
             found = best_alignment(
                 moments, self.transforms[which], family=self.options.family,
                 interpolation=self.options.map_interpolation,
                 starts=[self.alignments[which].transform],
             )  # fmt: skip
-            maps.append(self._on_map(own, found.transform))
+            maps.append(self.compared.moved(own, found.transform))
         return torch.cat(maps)
-
-    def _on_map(self, maps: Tensor, g: Transform, antialias: bool = False) -> Tensor:
-        """T_g on the map; sampled, not smoothed, as a spatial transformer does."""
-        return warp(
-            maps, g, frame=self.frame, interpolation=self.options.map_interpolation,
-            beyond="nearest", antialias=antialias,
-        )  # fmt: skip
 
     def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Errors (transforms, rungs, images), variance (images), channel variances (C)."""
         errors = self._errors.all().permute(1, 2, 0).contiguous()
         if self._variance is None or self._first is None or self._previous is None:
             raise ProbeError("no evaluation images were seen; give more images")
-        wrapped = squared_errors(self._previous, self._first, self._mask, self.weights)
+        wrapped = squared_errors(self._previous, self._first)
         errors[:, self.rungs.index("other_image"), 0] = wrapped.cpu()
         variance, channels = self._variance.compute()
         if self.bound_state is not None:
@@ -216,22 +204,14 @@ class LayerState:
             errors[:, self.rungs.index("spatial_bound")] *= variance.sum() / own if own > 0 else 1
         return errors.numpy(), variance, channels
 
+    def _moments(self) -> Moments:
+        return self.plan.moments(reach=self._reach, pivot=self.pivot, weights=self.weights)
+
+    def _window(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps where they are compared, and 1 at the compared cells."""
+        return maps[..., self.compared.rows, self.compared.columns], self.compared.mask(maps)
+
     def _pivot(self) -> Tensor:
         if self.pivot is None:
             raise ProbeError(f"layer {self.name!r} has seen no image yet")
         return self.pivot
-
-
-def _thinned(cells: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:
-    """A regular sub-grid of the cells with at most `limit` of them."""
-    step = 1
-    while True:
-        kept = np.zeros_like(cells)
-        kept[step // 2 :: step, step // 2 :: step] = cells[step // 2 :: step, step // 2 :: step]
-        if 0 < kept.sum() <= limit:
-            return kept
-        if not kept.any():  # a thin region between the sub-grid's lines
-            flat = np.flatnonzero(cells)
-            kept.flat[flat[:: -(-len(flat) // limit)]] = True
-            return kept
-        step += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -22,8 +23,13 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "map_interpolation": ("bilinear", "bicubic"),
     "image_interpolation": ("bilinear", "bicubic"),
     "family": (None, "rotation", "similarity", "affine"),
+    "precision": ("float32", "bfloat16", "float16"),
+    "search": ("auto", "exact", "pyramid"),
 }
 _WHOLE = {"seed": 0, "batch_size": 1, "resamples": 10}
+AUTO = "auto"
+_BYTES = {"": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
+          "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}  # fmt: skip
 _REAL = {
     "erode": (0.0, math.inf, "a margin in pixels, 0 or more"),
     "level": (math.nextafter(0, 1), 1.0, "a share between 0 and 1, such as 0.95"),
@@ -37,7 +43,8 @@ class Options:
     Attributes
     ----------
     seed : splits the images into fit and evaluation half, pairs other images, draws the bootstrap.
-    batch_size : images in one forward pass; changes no number.
+    batch_size : images in one forward pass, or "auto": as many as are fast and fit the memory, at
+        most 256. It changes numbers by rounding only, below 1e-6; the result holds the number.
     weighting : "raw" sums channels as they are, "channel" divides each by its deviation first.
     map_interpolation, image_interpolation : "bilinear" (what spatial transformers use) or
         "bicubic".
@@ -46,12 +53,20 @@ class Options:
     erode : margin in pixels that samples must keep from the image's edge.
     channels : also fit channel maps on aligned features and the bound over all linear operators
         on positions.
+    search : how `best` is searched: "exact" on the map itself, "pyramid" on averaged blocks and
+        then on the map at fewer cells, "auto" exact up to 56 cells a side. The alignments table
+        says how each was.
     per_image : also search the best alignment of every evaluation image by itself (slow).
     resamples, level : of the bootstrap over evaluation images.
+    precision : of the network's forward pass alone: "float32" leaves it as it is, "bfloat16" and
+        "float16" run it in mixed precision (autocast). All sums are taken in float64 either way.
+    memory : what the fit half's sums may take, such as "3GB"; None takes half of what is free, at
+        most 1.2 GB. Transformations are worked on in as many blocks as that needs, each for
+        another pass of the untransformed images; no number depends on it.
     """
 
     seed: int = 0
-    batch_size: int = 32
+    batch_size: int | Literal["auto"] = "auto"
     weighting: Literal["raw", "channel"] = "raw"
     map_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     image_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -61,6 +76,9 @@ class Options:
     per_image: bool = False
     resamples: int = 1000
     level: float = 0.95
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    search: Literal["auto", "exact", "pyramid"] = "auto"
+    memory: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -70,9 +88,13 @@ class Options:
                 raise ProbeError(f"{name}={value!r} is not known; use one of {known}")
         for name, least in _WHOLE.items():
             value = getattr(self, name)
+            free = name == "batch_size"
+            if free and value == AUTO:
+                continue
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise ProbeError(
                     f"{name}={value!r} is out of range; give a whole number of at least {least}"
+                    + f", or {AUTO!r}" * free
                 )
             object.__setattr__(self, name, int(value))  # NumPy's integers have no JSON
         for name, (low, high, text) in _REAL.items():
@@ -84,6 +106,7 @@ class Options:
         for name in ("channels", "per_image"):
             if not isinstance(getattr(self, name), bool):
                 raise ProbeError(f"{name}={getattr(self, name)!r} is not known; use True or False")
+        memory_size(self.memory)
 
     @property
     def rungs(self) -> tuple[str, ...]:
@@ -104,3 +127,22 @@ class Options:
         if extra := sorted(set(values) - set(known)):
             raise ProbeError(f"unknown options {', '.join(extra)}; there are {', '.join(known)}")
         return cls(**values)
+
+
+def memory_size(text: object) -> int | None:
+    """Bytes of a text such as "3GB" (10⁹), "512MiB" (2²⁰) or "2e9"; None stays None.
+
+    Raises ProbeError for anything else.
+
+    >>> memory_size("1.5GB")
+    1500000000
+    """
+    if text is None:
+        return None
+    words = text if isinstance(text, str) else ""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e\d+)?)\s*([a-zA-Z]*)\s*", words)
+    factor = _BYTES.get(found[2].lower()) if found else None
+    number = float(found[1]) * factor if found and factor else 0.0
+    if not 1 <= number < math.inf:
+        raise ProbeError(f"memory={text!r} is no size; give a text such as '3GB' or '512MB'")
+    return int(number)

@@ -15,10 +15,13 @@ from ..alignment import Variance
 from ..data import ImageSet, array_images
 from ..errors import ProbeError
 from ..geometry import Transform
-from ..networks import Activations, Network, check_finite, measure_frames, select_layers
+from ..networks import Activations, Network, check_finite, framed_layers
 from ..networks.replacement import all_paths_pass, as_logits, run_replaced
+from .batch_size import with_batch_size
+from .devices import find_device
 from .inputs import Inputs
 from .layer_state import LayerState
+from .look import forward_precision, half_warnings
 from .options import Options
 from .oracle_layer import OracleLayer
 from .oracle_result import AT_LAYER, ON_INPUT, OracleResult, assemble_oracle
@@ -71,7 +74,7 @@ def oracle(
     image_set = images if isinstance(images, ImageSet) else array_images(images)
     moves = as_transforms(transforms)
     fit, evaluation = split(len(image_set), chosen.seed)
-    place = torch.device(device)
+    place = find_device(device)
     module = module.to(place)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     inputs = Inputs(image_set, mean, std, chosen.image_interpolation, place, dtype)
@@ -79,7 +82,9 @@ def oracle(
     with measuring(module), torch.no_grad():
         example = inputs.normalise(inputs.original(inputs.load(fit[:_EXAMPLES])))
         check_channels(module, example)
-        names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
+        chosen = with_batch_size(chosen, module, example[:1], place)
+        frames, left_out = framed_layers(module, layers, example)
+        names = list(frames)
         maps, output = Activations(module, names)(example.clone(), outputs=True)
         logits = as_logits(output, len(example))
         check_finite({**maps, "output": logits}, [image_set.names[i] for i in fit])
@@ -92,7 +97,6 @@ def oracle(
         names = [name for name in names if name not in refused]
         if not names:
             raise ProbeError(f"no layer to align at: {next(iter(refused.values()))}")
-        frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
         held = [OracleLayer(n, frames[n], moves, image_set.canvas, chosen, place) for n in names]
         run = _Run(module, inputs, held, moves, chosen, progress)
         run.count(len(fit), len(evaluation))
@@ -109,6 +113,9 @@ def oracle(
         (len(fit), len(evaluation)),
         config,
     )
+    provenance["numerics"]["precision"] = chosen.precision
+    provenance["warnings"] += half_warnings(chosen)
+    provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     provenance["warnings"] += [note for layer in held for note in layer.notes]
     return assemble_oracle(
         names,
@@ -153,7 +160,7 @@ class _Run:
         fitted = [layer for layer in self.layers if layer.moments]
         if not fitted:
             return
-        for batch in batches(indices, self.options.batch_size):
+        for batch in batches(indices, int(self.options.batch_size)):
             source = self.inputs.load(batch)
             originals, _ = self._look(self.inputs.original(source), batch, "fit: original")
             for move in fitted[0].moments:
@@ -168,7 +175,7 @@ class _Run:
     def evaluate(self, indices: list[int]) -> None:
         """Logits under every treatment, image by image against those of the original."""
         rows = len(ON_INPUT) + len(AT_LAYER) * len(self.layers)
-        for batch in batches(indices, self.options.batch_size):
+        for batch in batches(indices, int(self.options.batch_size)):
             source = self.inputs.load(batch)
             _, logits = self._look(self.inputs.original(source), batch, "evaluate: original")
             original = logits.double()
@@ -200,10 +207,15 @@ class _Run:
         undone = self.inputs.undone(moved, move)
         yield 1, self._look(undone, batch, f"evaluate: {move} undone")[1]
         images = self.inputs.normalise(moved)
+        layouts = self.activations.layouts(images)
         for number, layer in enumerate(self.layers):
             aligned = layer.aligned(maps[layer.name], move)
             for treatment, replacement in layer.treated(aligned, move).items():
-                logits = run_replaced(self.module, layer.name, images, _always(replacement))
+                with forward_precision(self.options, self.inputs.device):
+                    logits = run_replaced(
+                        self.module, layer.name, images, _always(replacement),
+                        layouts.get(layer.name),
+                    )  # fmt: skip
                 what = f"{layer.name} {treatment}"
                 self._seen({f"output ({what})": logits}, batch, f"evaluate: {move} {what}")
                 yield len(ON_INPUT) + number * len(AT_LAYER) + AT_LAYER.index(treatment), logits
@@ -212,8 +224,11 @@ class _Run:
         self, canvas: Tensor, batch: list[int], text: str
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Maps of all layers, and logits, of images that are not normalised yet."""
-        maps, output = self.activations(self.inputs.normalise(canvas), outputs=True)
+        with forward_precision(self.options, self.inputs.device):
+            maps, output = self.activations(self.inputs.normalise(canvas), outputs=True)
         logits = as_logits(output, len(batch))
+        if self.options.precision != "float32":
+            maps = {name: values.float() for name, values in maps.items()}
         self._seen({**maps, "output": logits}, batch, text)
         return maps, logits
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from ..alignment import bootstrap, ratio
 from ..errors import ProbeError
 from ..geometry import Transform
+from ._plots import Plots, as_html
 from .assemble import described, quotient
+from .hashes import content_hash
 from .options import Options
 from .storage import ORACLE_TABLES, read_folder, write_folder
 
@@ -60,6 +62,9 @@ class OracleResult:
     variance: NDArray[np.float64]
     axes: Mapping[str, tuple[str, ...]]
     provenance: Mapping[str, Any]
+
+    plot = Plots()
+    """The figures of this result: ``result.plot.oracle()`` is ``plot_oracle(result)``."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -110,12 +115,19 @@ class OracleResult:
         The folder appears whole or not at all. Raises ProbeError when it already holds something
         and `overwrite` is off, or when the disk is full.
         """
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return write_folder(Path(folder), *self._stored(), overwrite=overwrite)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over tables, arrays and settings: the same for the same run, wherever it lies."""
+        return content_hash(*self._stored())
+
+    def _stored(self) -> tuple[dict[str, pd.DataFrame], dict[str, NDArray[Any]], dict[str, Any]]:
+        """Tables, arrays and provenance as they go to disk."""
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"axis_{name}": np.array(values) for name, values in self.axes.items()}
         tables = {name: getattr(self, name) for name in ORACLE_TABLES}
-        return write_folder(
-            Path(folder), tables, arrays, dict(self.provenance), overwrite=overwrite
-        )
+        return tables, arrays, dict(self.provenance)
 
     def equals(self, other: OracleResult) -> bool:
         """Whether both hold the same numbers and provenance, bit for bit."""
@@ -136,6 +148,15 @@ class OracleResult:
         layers = (rows - len(ON_INPUT)) // len(AT_LAYER)
         return (
             f"OracleResult({layers} layers x {transforms} transforms, {images} evaluation images)"
+        )
+
+    def _repr_html_(self) -> str:
+        measure = "accuracy" if self._labelled else "agreement"
+        caption = f"Top-1 {measure} per layer and treatment, mean over all but the identity"
+        if self._labelled:
+            caption += f"; {self.untransformed_accuracy:.1%} on the images as they are"
+        return as_html(
+            self, f"{caption}.", lambda: self.table(measure=measure), "{:.1%}", self.warnings
         )
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from .. import __version__
 from ..data import ImageSet
 from ..geometry import Transform
-from ..networks import Network, nearest_aligned_size
+from ..networks import Network, nearest_aligned_sizes
 from .inputs import Inputs
 from .layer_state import LayerState
 from .options import Options
@@ -122,10 +122,18 @@ def _warnings(
 ) -> list[str]:
     found = [f"images: {note}" for note in images.notes]
     turned = any(move.kind not in ("identity", "translation") for move in moves)
+    off = {
+        state.name: state.frame
+        for state in states
+        if turned and max(map(abs, state.frame.centre_offset)) > 1e-3
+    }
+    sizes = (
+        nearest_aligned_sizes(module, list(off), images.canvas, images.channels, off) if off else {}
+    )
     for state in states:
         dx, dy = state.frame.centre_offset
-        if turned and max(abs(dx), abs(dy)) > 1e-3:
-            size = nearest_aligned_size(module, state.name, images.canvas, images.channels)
+        if state.name in off:
+            size = sizes[state.name]
             remedy = f"; input {size[0]}x{size[1]} removes it" if size else ""
             found.append(
                 f"grid of {state.name}: the map's centre lies ({dx:g}, {dy:g}) px off the image's "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import ProbeError
 from ..geometry import Transform
+from ._plots import Plots, as_html
+from .hashes import content_hash
 from .storage import TABLES, read_folder, write_folder
 
 AXES = ("layer", "transform", "rung", "image")
@@ -65,6 +67,9 @@ class Result:
     bounds: pd.DataFrame = field(default_factory=_no_layers)
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
+    plot = Plots()
+    """The figures of this result: ``result.plot.residuals()`` is ``plot_residuals(result)``."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the numbers must know: grid offsets, borders, dead channels."""
@@ -111,13 +116,20 @@ class Result:
         The folder appears whole or not at all. Raises ProbeError when it already holds something
         and `overwrite` is off, or when the disk is full.
         """
+        return write_folder(Path(folder), *self._stored(), overwrite=overwrite)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over tables, arrays and settings: the same for the same run, wherever it lies."""
+        return content_hash(*self._stored())
+
+    def _stored(self) -> tuple[dict[str, pd.DataFrame], dict[str, NDArray[Any]], dict[str, Any]]:
+        """Tables, arrays and provenance as they go to disk."""
         tables = {name: getattr(self, name) for name in TABLES}
-        arrays = {"errors": self.errors, "variance": self.variance}
+        arrays: dict[str, NDArray[Any]] = {"errors": self.errors, "variance": self.variance}
         arrays |= self.extra
         arrays |= {f"axis_{name}": np.array(values) for name, values in self.axes.items()}
-        return write_folder(
-            Path(folder), tables, arrays, dict(self.provenance), overwrite=overwrite
-        )
+        return tables, arrays, dict(self.provenance)
 
     def equals(self, other: Result) -> bool:
         """Whether both hold the same numbers and provenance, bit for bit."""
@@ -137,8 +149,11 @@ class Result:
         return f"Result({layers} layers x {transforms} transforms, {images} evaluation images)"
 
     def _repr_html_(self) -> str:
-        to_html: Callable[..., str] = self.ladder().round(3).to_html
-        return to_html()
+        caption = (
+            "Residual per layer and rung, mean over all transformations but the identity "
+            "(0 is perfect, 1 no better than channel means)."
+        )
+        return as_html(self, caption, self.ladder, warnings=self.warnings)
 
 
 def load_result(folder: str | Path) -> Result:

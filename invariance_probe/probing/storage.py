@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
@@ -19,12 +19,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import ProbeError
+from .hashes import HASH_FILE, content_hash, hash_record, table_bytes
 
 TABLES = (
     "residuals", "summary", "alignments", "landscape", "layers",
     "channels", "tuning", "composition", "bounds",
 )  # fmt: skip
 ORACLE_TABLES = ("accuracy", "inadmissible")
+COMPARISON_TABLES = ("comparison", "pairs")
 CLASSIFIER_TABLES = ("errors", "poses")  # of the analyses of trained classifiers
 FIGURES = "figures"
 _ARRAYS, _PROVENANCE = "per_image.npz", "provenance.json"
@@ -36,7 +38,7 @@ _FIGURE_FILES = (".svg", ".png", ".pdf")
 # Columns of text: a layer called "0" must not come back as a number, nor "" as a missing one.
 _TEXT = {
     "layer", "transform", "kind", "rung", "best", "runner_up", "status", "start", "family", "by",
-    "first", "second", "product", "treatment", "reason",
+    "first", "second", "product", "treatment", "reason", "network", "network_layer", "quantity",
 }  # fmt: skip
 
 # Numbers must come back as they were; pandas 3.1 does so by itself and deprecates the option.
@@ -44,12 +46,20 @@ _NEW = tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1)
 _EXACT: dict[str, Any] = {} if _NEW else {"float_precision": "round_trip"}
 
 
-def check_free(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> None:
+def check_free(
+    folder: Path,
+    *,
+    overwrite: bool,
+    parts: tuple[str, ...] = (),
+    ours: Callable[[Path], bool] | None = None,
+) -> None:
     """Refuse an output folder that cannot become a result's, before any work is done.
 
     A folder with something in it may only be replaced if that is a result and nothing else, or
-    results in the sub-folders `parts`.
+    results in the sub-folders `parts`; `ours` says whether a folder holds one, of another kind
+    than a probe's or an oracle's.
     """
+    known = ours or _is_result
     above = next(place for place in folder.absolute().parents if place.exists())
     if folder.exists() and not folder.is_dir():
         raise ProbeError(f"{folder} is a file; name a folder for the result")
@@ -60,8 +70,8 @@ def check_free(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) ->
     if folder.is_mount():
         raise ProbeError(f"{folder} is a mount point and cannot be replaced; name a folder in it")
     if held := sorted(entry.name for entry in folder.iterdir()):
-        whole = set(held) <= set(parts) and all(_is_result(folder / name) for name in held)
-        if not whole and not _is_result(folder):
+        whole = set(held) <= set(parts) and all(known(folder / name) for name in held)
+        if not whole and not known(folder):
             raise ProbeError(
                 f"{folder} holds files that are no result ({held[0]}, ...) and is left alone; "
                 "name another folder"
@@ -78,8 +88,8 @@ def _is_result(folder: Path) -> bool:
     if not (folder / _PROVENANCE).is_file():
         return False
     figures = folder / FIGURES
-    tables = (*TABLES, *ORACLE_TABLES, *CLASSIFIER_TABLES)
-    known = {_PROVENANCE, _ARRAYS, FIGURES} | {f"{name}.csv" for name in tables}
+    tables = (*TABLES, *ORACLE_TABLES, *COMPARISON_TABLES, *CLASSIFIER_TABLES)
+    known = {_PROVENANCE, _ARRAYS, HASH_FILE, FIGURES} | {f"{name}.csv" for name in tables}
     held = {entry.name for entry in folder.iterdir()}
     printed = {
         name for name in held if name.startswith("table_") and name.endswith((".md", ".tex"))
@@ -99,14 +109,20 @@ class _NotWritten(ProbeError):
 
 
 @contextmanager
-def whole_folder(folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> Iterator[Path]:
+def whole_folder(
+    folder: Path,
+    *,
+    overwrite: bool,
+    parts: tuple[str, ...] = (),
+    ours: Callable[[Path], bool] | None = None,
+) -> Iterator[Path]:
     """A new folder to fill that takes the place of `folder` when the block ends well.
 
     Whatever stops the block, Ctrl-C included, nothing is left behind and an older result stays;
     should even putting it back fail, the error says where it is.
     Raises ProbeError as `check_free`, and when the disk is full or may not be written.
     """
-    check_free(folder, overwrite=overwrite, parts=parts)
+    check_free(folder, overwrite=overwrite, parts=parts, ours=ours)
     target = folder.resolve()
     above = [place for place in target.parents if not place.exists()]
     done = False
@@ -165,11 +181,13 @@ def write_folder(
     """Write everything to `folder`, which appears whole or not at all."""
     with whole_folder(folder, overwrite=overwrite) as partial:
         for name, table in tables.items():
-            table.to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
+            (partial / f"{name}.csv").write_bytes(table_bytes(table))
         rows = {f"{_ROWS}{name}": np.array(len(table)) for name, table in tables.items()}
         np.savez_compressed(partial / _ARRAYS, **arrays, **rows)  # type: ignore[arg-type]
         text = json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False)
         (partial / _PROVENANCE).write_text(text + "\n", encoding="utf-8")
+        record = hash_record(partial, content_hash(tables, arrays, provenance))
+        (partial / HASH_FILE).write_text(record, encoding="utf-8")
     return folder
 
 

@@ -97,7 +97,7 @@ def choose_layers(result: Result, layers: str | Iterable[str] | None = None) -> 
     if layers is None:
         return tuple(there)
     asked = (layers,) if isinstance(layers, str) else tuple(layers)
-    return tuple(_known("layer", name, there) for name in asked) or tuple(there)
+    return tuple(known("layer", name, there) for name in asked) or tuple(there)
 
 
 def choose_rungs(result: Result, rungs: str | Iterable[str] | None = None) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def choose_rungs(result: Result, rungs: str | Iterable[str] | None = None) -> tu
     if rungs is None:
         return tuple(there)
     asked = (rungs,) if isinstance(rungs, str) else tuple(rungs)
-    return tuple(_known("rung", name, there) for name in asked) or tuple(there)
+    return tuple(known("rung", name, there) for name in asked) or tuple(there)
 
 
 def undetermined(
@@ -125,10 +125,11 @@ def undetermined(
 
 def choose_transform(result: Result, transform: str) -> str:
     """The transform asked for; an unknown one is refused with near matches."""
-    return _known("transform", transform, result.axes["transform"])
+    return known("transform", transform, result.axes["transform"])
 
 
-def _known(what: str, name: str, there: Sequence[str]) -> str:
+def known(what: str, name: str, there: Sequence[str], where: str = "this result") -> str:
+    """The name, if it is there; ProbeError with near matches otherwise."""
     if name in there:
         return name
     near = difflib.get_close_matches(name, there, n=3, cutoff=0.5)
@@ -137,7 +138,7 @@ def _known(what: str, name: str, there: Sequence[str]) -> str:
     else:
         shown = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "")
         hint = f"there are {shown}"
-    raise ProbeError(f"no {what} {name!r} in this result; {hint}")
+    raise ProbeError(f"no {what} {name!r} in {where}; {hint}")
 
 
 def interval_percent(result: Result) -> str:

@@ -30,7 +30,7 @@ from .style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
 _PANEL = 33.0  # millimetres, the narrowest of a figure of two columns
 _LETTER = 1.4  # millimetres of a letter at 7 points
 _ON_DEMAND = ("inverse_permuted", "inverse_orthogonal")
-_XLABELS = {
+XLABELS = {
     "rotation": "angle (degrees)",
     "scaling": "scale factor",
     "reflection": "mirror axis (degrees)",
@@ -136,7 +136,7 @@ def axis_label(block: Block) -> str:
     """What the axis of a block's transformations is called, with units."""
     if block.kind == "scaling" and not block.numeric:
         return "scale factors x, y"
-    return _XLABELS.get(block.kind, block.kind)
+    return XLABELS.get(block.kind, block.kind)
 
 
 def move_names(moves: pd.DataFrame) -> list[str]:

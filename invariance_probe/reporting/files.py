@@ -68,13 +68,17 @@ def write_figure(figure: Figure, path: Path) -> Path:
     return _write(path, buffer.getvalue())
 
 
-def figures(result: Result) -> Iterator[tuple[str, Figure]]:
-    """(name, figure) of every figure that applies to the result, drawn one at a time."""
+def figures(result: Result, without: Sequence[str] = ()) -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every figure that applies to the result, drawn one at a time.
+
+    Figures named in `without` are not drawn.
+    """
     moves = moves_of(result)
     if not moves["identity"].all():
         yield "ladder", plot_ladder(result)
         yield "recovered", plot_recovered(result)
-        yield "spread", plot_spread(result)
+        if "spread" not in without:
+            yield "spread", plot_spread(result)
     for kind in kinds_of(result):
         yield f"residuals_{kind}", plot_residuals(result, kind)
     for by, kind in (("angle", "rotation"), ("scale", "scaling")):

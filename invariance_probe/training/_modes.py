@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from .._allocator import keep_freed_memory
 from ..networks.fast import fast_convolutions
 from .recipe import Recipe
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def memory_format(recipe: Recipe, device: torch.device) -> torch.memory_format:
@@ -43,18 +39,3 @@ def training_ways(network: nn.Module, recipe: Recipe, device: torch.device) -> I
             yield
     finally:
         network.to(memory_format=torch.contiguous_format)
-
-
-@functools.cache
-def keep_freed_memory() -> bool:
-    """Have the process keep memory that it frees; return whether that could be asked for.
-
-    Training frees and takes the same tens of megabytes in every step. By default glibc gives such
-    blocks back to the system each time, which costs a third of the time of a step.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # another C library
-        return False
-    return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))

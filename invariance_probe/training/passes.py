@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..data.examples import Batch, Examples
 from ..errors import ProbeError
 from ..networks._capture import evaluating
+from ..probing._plots import as_html
 from ._batches import device_of
 from ._learner import loss_of, right
 from ._seeds import seed_for
@@ -43,6 +44,10 @@ class Passes:
     def sd(self) -> float:
         """Standard deviation of the error over the passes (n - 1); nan for a single pass."""
         return float(np.std(self.errors, ddof=1)) if len(self.errors) > 1 else float("nan")
+
+    def _repr_html_(self) -> str:
+        said = f"Error {self.mean:.2%} ± {self.sd:.2%} (standard deviation over passes)."
+        return as_html(self, said, self.table, "{:.4f}")
 
     def table(self) -> pd.DataFrame:
         """One row per pass: pass (from 1), error, loss, number."""

@@ -21,6 +21,7 @@ from ..errors import ProbeError
 from ..networks import build_classifier
 from ..networks.checkpoints import load_checkpoint, metadata
 from ..networks.trained import KIND
+from ..probing._plots import Plots, as_html
 from .checks import check_fits
 from .config import TrainConfig
 from .distributed import Group, processes
@@ -45,6 +46,9 @@ class TrainedRun:
     networks: Mapping[int, nn.Module]
     metadata: Mapping[int, Mapping[str, str]]
 
+    plot = Plots()
+    """The figures of this run: ``run.plot.history()`` is ``plot_history(run)``."""
+
     def history(self, seed: int) -> pd.DataFrame:
         """The history of a seed, a row per interval, as `Row` has it."""
         return pd.read_csv(seed_folder(self.folder, seed) / HISTORY)
@@ -54,6 +58,17 @@ class TrainedRun:
         """Mean and standard deviation per channel that the networks were trained with."""
         first = next(iter(self.metadata.values()))
         return tuple(json.loads(first["mean"])), tuple(json.loads(first["std"]))
+
+    def __repr__(self) -> str:
+        seeds = ", ".join(map(str, self.networks))
+        return f"TrainedRun({self.config.architecture.name} on {self.config.data}, seeds {seeds})"
+
+    def _repr_html_(self) -> str:
+        def table() -> pd.DataFrame:
+            last = {f"seed {seed}": self.history(seed).iloc[-1] for seed in self.networks}
+            return pd.DataFrame(last).T.convert_dtypes()
+
+        return as_html(self, f"Where training ended, from {self.folder}.", table, "{:.4g}")
 
 
 def train_run(

@@ -107,6 +107,26 @@ def test_correlation_is_pearsons_and_0_for_dead_channels():
     assert (found[:, 3] == 0).all()
 
 
+@pytest.mark.parametrize("dead", [[1], [0, 3], [1, 2, 4]])
+def test_dead_channels_stay_where_they_are(dead):
+    """What no sample decides is the identity, not a rotation that rounding picks."""
+    generator = torch.Generator().manual_seed(3)
+    a, b = torch.randn(2, 6, 5, 4, 4, generator=generator, dtype=torch.float64)
+    a[:, dead] = b[:, dead] = 0
+    moments = ChannelMoments(torch.ones(4, 4))
+    moments.update(a, b)
+    maps = fit_channel_maps(moments)
+    eye = np.eye(5)
+    np.testing.assert_allclose(maps.orthogonal[dead], eye[dead], atol=1e-12)
+    np.testing.assert_allclose(maps.linear[dead], eye[dead], atol=1e-12)
+    np.testing.assert_allclose(maps.orthogonal @ maps.orthogonal.T, eye, atol=1e-12)
+    alive = [c for c in range(5) if c not in dead]
+    left, _, right = np.linalg.svd(np.asarray(moments.cross)[np.ix_(alive, alive)])
+    np.testing.assert_allclose(maps.orthogonal[np.ix_(alive, alive)], left @ right, atol=1e-10)
+    own = maps.linear[np.ix_(alive, alive)]
+    assert maps.diagonal == pytest.approx((np.diag(own) ** 2).sum() / (own**2).sum())
+
+
 def test_messages():
     with pytest.raises(ProbeError, match="no images were seen"):
         fit_channel_maps(ChannelMoments(torch.ones(4, 4)))

@@ -103,7 +103,7 @@ def test_a_thinned_surface_counts_every_nth_compared_cell(fill, direct_error):
     a, b = torch.from_numpy(random.normal(size=(2, 3, 2, 5, 7)))
     thin = np.zeros(35, dtype=bool)
     thin[np.flatnonzero(cells.ravel())[::3]] = True
-    surface = ErrorSurface(fill(a, b, cells=cells), every=3)
+    surface = ErrorSurface(fill(a, b, cells=cells)).thinned(3)
     for g in candidates(random, 6):
         expected = direct_error(a, b, g, frame, thin.reshape(5, 7))
         assert surface.error(source_matrix(g, frame)[None]).item() == pytest.approx(expected)

@@ -23,17 +23,17 @@ def test_parts_are_made_in_order_and_kept(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "figures"
-    words = [*QUICK, *TRAINING, "--layers", "conv1", "--out", str(out)]
-    words += ["--only", "theorem", "stn_classifiers", "pose_alignment", "learned_alignment"]
+    words = [*QUICK, *TRAINING, "--out", str(out)]
+    words += ["--only", "stn_classifiers", "pose_alignment", "learned_alignment"]
     assert script.main(words) == 0
-    folders = ["learned_alignment", "pose_alignment", "stn_classifiers", "theorem"]
+    folders = ["learned_alignment", "pose_alignment", "stn_classifiers"]
     assert sorted(path.name for path in out.iterdir()) == ["commands.md", *folders]
     assert (out / "learned_alignment" / "mnist-r" / "provenance.json").is_file()
     page = (out / "commands.md").read_text(encoding="utf-8")
-    assert page.count("\n| `") == 4 and "--layer conv1" in page and "iterations=2" in page
+    assert page.count("\n| `") == 3 and "iterations=2" in page
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.csv")}
     assert before and script.main(words) == 0
-    assert capsys.readouterr().out.count(": kept\n") == 4
+    assert capsys.readouterr().out.count(": kept\n") == 3
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.csv")} == before
 
 
@@ -53,6 +53,7 @@ def test_arguments_reach_the_scripts(
     monkeypatch.setattr(script, "import_module", Script)
     out = tmp_path / "o"
     words = ["--network", "resnet18", "--checkpoint", "r.pt", "--by-order", "--data", "photos"]
+    words += ["--layers", "layer1", "layer2"]
     assert script.main([*words, "--skip", "stn_classifiers", "--out", str(out)]) == 0
     assert list(seen) == [
         "theorem", "alignment_error", "channel_shift", "oracle_stn", "baselines",
@@ -61,8 +62,13 @@ def test_arguments_reach_the_scripts(
     for name in ("theorem", "alignment_error", "channel_shift", "oracle_stn", "baselines"):
         assert seen[name] == [
             "--data", "photos", "--network", "resnet18", "--checkpoint", "r.pt", "--by-order",
+            *(["--layer", "layer1"] if name == "theorem" else ["--layers", "layer1", "layer2"]),
             "--out", str(out / name),
         ]  # fmt: skip
+
+    assert seen["compare_networks"][2:8] == [
+        "--networks", "resnet18", "symmetrised:resnet18", "--checkpoints", "r.pt", "r.pt",
+    ]  # fmt: skip
 
 
 def test_a_failing_part_ends_it_with_its_code(

@@ -424,7 +424,6 @@ class Last(nn.Module):
     [
         ("fc", "layer 'fc' gives (1, 72), not a map (N, C, H, W)"),
         ("fold", "layer 'fold': its cells have no regular places in the image"),
-        ("swap", "layer 'swap' gives maps with channels last (N, H, W, C)"),
         ("flod", "the network has no layer 'flod'; did you mean fold?"),
     ],
 )

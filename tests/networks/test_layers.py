@@ -8,7 +8,15 @@ import torchvision
 from torch import Tensor, nn
 
 from invariance_probe.errors import ProbeError
-from invariance_probe.networks import MnistCNN, default_layers, list_layers, select_layers
+from invariance_probe.networks import (
+    LayerInfo,
+    MnistCNN,
+    default_layers,
+    find_frames,
+    framed_layers,
+    list_layers,
+    select_layers,
+)
 
 DIGIT = torch.zeros(1, 1, 28, 28)
 
@@ -104,17 +112,77 @@ def test_no_pattern() -> None:
 # --- a choice for want of one -----------------------------------------------------------------
 
 
-def test_default_layers(resnet: nn.Module) -> None:
-    chosen = default_layers(list_layers(resnet, torch.zeros(1, 3, 64, 64)))
-    assert chosen == ["conv1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
-    few = default_layers(list_layers(resnet, torch.zeros(1, 3, 64, 64)), most=4)
-    assert (len(few), few[0], few[-1]) == (4, "conv1", "layer4")
+def chosen_of(network: nn.Module, side: int = 64, **options: int) -> list[str]:
+    return default_layers(list_layers(network, torch.zeros(1, 3, side, side)), **options)
+
+
+def test_default_layers_are_the_outputs_of_stages(resnet: nn.Module) -> None:
+    assert chosen_of(resnet) == ["relu", "layer1", "layer2", "layer3", "layer4"]
+    few = chosen_of(resnet, most=4)
+    assert (len(few), few[0], few[-1]) == (4, "relu", "layer4")
     digits = default_layers(list_layers(MnistCNN(), DIGIT))
-    assert digits == ["conv1", "pool1", "relu1", "conv2", "pool2", "relu2"]
+    assert digits == ["conv1", "relu1", "conv2", "relu2"]
+    assert default_layers([]) == []
 
 
 def test_default_layers_look_inside_containers() -> None:
     network = torchvision.models.squeezenet1_1(weights=None)
-    chosen = default_layers(list_layers(network, torch.zeros(1, 3, 64, 64)))
-    assert len(chosen) == 8 and all(name.count(".") == 1 for name in chosen)
-    assert default_layers([]) == []
+    chosen = chosen_of(network, 224)
+    assert chosen == ["features.1", "features.4", "features.7", "classifier.2"]
+
+
+def test_default_layers_where_branches_have_other_sizes() -> None:
+    """A block that ends at half the size is one row of its stage, not three."""
+
+    def layer(name: str, side: int, kind: str = "Conv2d") -> LayerInfo:
+        return LayerInfo(name, kind, (1, 4, side, side))
+
+    listed = []
+    for stage, side in enumerate((64, 32, 16, 8)):
+        listed += [layer(f"s{stage}.a", 2 * side), layer(f"s{stage}.b", side)]
+        listed += [layer(f"s{stage}.c", 2 * side), layer(f"s{stage}.norm", side, "BatchNorm2d")]
+        listed += [layer(f"s{stage}", side, "Stage"), layer(f"norm{stage}", side, "LayerNorm2d")]
+    listed.append(layer("all", 8, "Sequential"))
+    assert default_layers(listed)[:3] == ["s0", "s1", "s2"]
+
+
+def test_default_layers_of_one_size_are_spread_evenly() -> None:
+    blocks = [LayerInfo(f"net.blocks.{i}", "Block", (1, 4, 14, 14)) for i in range(13)]
+    outer = [LayerInfo(name, "Sequential", (1, 4, 14, 14)) for name in ("net.blocks", "net")]
+    chosen = default_layers([*blocks, *outer])
+    assert chosen == [f"net.blocks.{i}" for i in (0, 2, 4, 6, 8, 10, 12)]
+
+
+# --- layers with and without a frame ----------------------------------------------------------
+
+
+class Folded(nn.Module):
+    """A layer whose cells have no places, beside one whose cells have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.fold = nn.Sequential(nn.Flatten(), nn.Linear(64, 72), nn.Unflatten(1, (2, 6, 6)))
+        self.one = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.one(self.conv(images) + self.fold(images))
+
+
+def test_one_layer_without_a_frame_leaves_the_others_theirs() -> None:
+    frames, reasons = find_frames(Folded(), ["fold", "conv", "one"], (8, 8), 1)
+    assert list(frames) == ["conv"] and list(reasons) == ["fold", "one"]
+    assert "layer 'fold': its cells have no regular places" in reasons["fold"]
+    assert "layer 'one' gives a single cell" in reasons["one"]
+
+
+def test_a_glob_leaves_out_what_has_no_frame_and_a_name_does_not() -> None:
+    images = torch.zeros(1, 1, 8, 8)
+    frames, left_out = framed_layers(Folded(), "*", images)
+    assert list(frames) == ["conv"]
+    assert len(left_out) == 1 and "layer 'fold'" in left_out[0]
+    for patterns in (["*", "fold"], "fold", "fol*"):
+        with pytest.raises(ProbeError, match="layer 'fold': its cells have no regular places"):
+            framed_layers(Folded(), patterns, images)
+    with pytest.raises(ProbeError, match="the network has no layer 'flod'"):
+        find_frames(Folded(), "flod", (8, 8), 1)

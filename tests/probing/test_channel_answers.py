@@ -158,3 +158,18 @@ def test_the_identity_counts_once_in_a_tuning_curve():
     assert len(one) == 8
     # White noise looks alike from all sides: no channel prefers any, at 1° least of all.
     assert one["selectivity"].max() < 0.02
+
+
+def test_the_strongest_channel_is_the_same_whatever_the_weighting():
+    """Channels are standardised before they are compared: dividing them first changes nothing."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 6, 5, padding=2), torch.nn.Tanh())
+    network[0].weight.data *= torch.logspace(-1, 1, 6)[:, None, None, None]
+    images = torch.rand(12, 1, 16, 16)
+    raw, weighted = (
+        probe(network, "0", "rotation:45 rotation:90", images, weighting=weighting, resamples=10)
+        for weighting in ("raw", "channel")
+    )
+    for column in ("strongest_changed", "strongest_changed_floor"):
+        assert raw.channels[column].between(0.01, 0.99).any()
+        assert weighted.channels[column].tolist() == pytest.approx(raw.channels[column].tolist())

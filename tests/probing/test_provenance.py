@@ -59,7 +59,9 @@ def test_it_tells_everything(result):
     assert (images["canvas"], images["source"]) == ([16, 16], [24, 24])
     assert (images["mean"], images["std"]) == ([0.5], [0.25])
     assert told["transforms"] == ["rotation:30"]
-    assert Options.from_dict(told["options"]) == Options(resamples=20, seed=7, erode=1)
+    number = told["options"]["batch_size"]  # chosen for "auto"
+    expected = Options(resamples=20, seed=7, erode=1, batch_size=number)
+    assert number == 256 and Options.from_dict(told["options"]) == expected
     assert told["conventions"]["frames"] == {"0": "support"}
     assert told["numerics"]["device"] == "cpu"
     assert told["numerics"]["dtype"] == "float32"
@@ -73,7 +75,10 @@ def test_it_tells_everything(result):
 
 def test_a_run_from_a_configuration_carries_it():
     config = ProbeConfig(
-        layers=("relu1",), transforms="rotation:30", number=6, options=Options(resamples=20)
+        layers=("relu1",),
+        transforms="rotation:30",
+        number=6,
+        options=Options(resamples=20, batch_size=4),
     )
     told = run_config(config).provenance
     assert ProbeConfig.from_dict(told["config"]) == config

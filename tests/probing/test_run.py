@@ -162,7 +162,7 @@ def test_unknown_options_are_refused():
         ({"mean": [0.1, 0.2]}, "mean has 2 values for images of 1 channels; give one or all"),
         ({"std": [1, 1, 1]}, "std has 3 values for images of 1 channels; give one or all"),
         ({"std": [0.0]}, r"std=\[0.0\] must be positive"),
-        ({"device": "gpu"}, "there is no device 'gpu'; use 'cpu' or 'cuda'"),
+        ({"device": "gpu"}, "there is no device 'gpu' here; use cpu, or auto"),
     ],
 )
 def test_normalisation_and_device_are_checked(changes, message):

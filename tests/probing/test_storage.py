@@ -57,7 +57,8 @@ FAILURES = {
 def test_the_folder_holds_csv_npz_and_json(result, tmp_path):
     folder = result.save(tmp_path / "deep" / "er")
     assert folder == tmp_path / "deep" / "er"
-    expected = {f"{name}.csv" for name in TABLES} | {"per_image.npz", "provenance.json"}
+    expected = {f"{name}.csv" for name in TABLES}
+    expected |= {"per_image.npz", "provenance.json", "hash.json"}
     assert set(contents(folder)) == expected
     assert [path.name for path in folder.parent.iterdir()] == ["er"]
     assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777

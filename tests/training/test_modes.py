@@ -5,9 +5,10 @@ import sys
 import pytest
 import torch
 
+from invariance_probe._allocator import keep_freed_memory
 from invariance_probe.networks import Architecture, build_classifier
 from invariance_probe.training import Recipe
-from invariance_probe.training._modes import keep_freed_memory, training_ways
+from invariance_probe.training._modes import training_ways
 
 CPU = torch.device("cpu")
 

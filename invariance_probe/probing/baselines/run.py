@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from ...data import ImageSet, array_images
 from ...errors import ProbeError
 from ...geometry import Transform
-from ...networks import Activations, Network, check_finite, measure_frames, select_layers
+from ...networks import Activations, Network, check_finite, framed_layers
 from ...networks.replacement import as_logits
+from ..batch_size import with_batch_size
+from ..devices import find_device
 from ..inputs import Inputs
 from ..layer_state import LayerState
 from ..options import Options
@@ -92,25 +94,25 @@ def baselines(
     if not moves:
         raise ProbeError("the identity moves nothing; give transformations that do")
     fit, evaluation = split(len(image_set), chosen.seed)
-    place = torch.device(device)
+    place = find_device(device)
     module = module.to(place)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     inputs = Inputs(image_set, mean, std, chosen.image_interpolation, place, dtype)
     with measuring(module):
         example = inputs.normalise(inputs.original(inputs.load(fit[:1])))
         check_channels(module, example)
-        names = select_layers(module, [layers] if isinstance(layers, str) else layers, example)
-        frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
+        chosen = with_batch_size(chosen, module, example, place)
+        frames, left_out = framed_layers(module, layers, example)
         states = [
-            LayerBaselines(name, frames[name], moves, image_set.canvas, chosen, asked)
-            for name in names
+            LayerBaselines(name, frame, moves, image_set.canvas, chosen, asked)
+            for name, frame in frames.items()
         ]
         run = _Pass(module, inputs, states, moves, chosen, progress)
         with torch.inference_mode():
             run.count(len(fit), len(evaluation), "lie" in asked and dtype in _WIDE, example)
             if chosen.weighting == "channel":
                 run.measure_scales(fit)
-            for batch in batches(evaluation, chosen.batch_size):
+            for batch in batches(evaluation, int(chosen.batch_size)):
                 run.evaluate(batch)
     table = assemble_baselines(
         states, run.output, moves, len(evaluation), chosen, asked, aggregation
@@ -126,6 +128,7 @@ def baselines(
         (len(fit), len(evaluation)),
         config,
     ) | {"baselines": {"measures": list(asked), "aggregation": aggregation}}
+    table.attrs["provenance"]["warnings"] += [f"left out: {reason}" for reason in left_out]
     return table
 
 
@@ -162,7 +165,7 @@ class _Pass:
 
     def measure_scales(self, fit: list[int]) -> None:
         """Channel scales on the fit half."""
-        for batch in batches(fit, self.options.batch_size):
+        for batch in batches(fit, int(self.options.batch_size)):
             canvas = self.inputs.original(self.inputs.load(batch))
             maps, _ = self._look(canvas, batch, "channel scales")
             for state in self.states:

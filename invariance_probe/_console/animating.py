@@ -1,0 +1,101 @@
+"""The command animate: pictures of a run, or of what the options name, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError
+from . import ending, reading, talk
+
+if TYPE_CHECKING:
+    from ..probing.picture_values import Pictures
+
+
+def animate(
+    run: Path | None,
+    out: Path | None,
+    html: Path | None,
+    *,
+    image: str | None,
+    channel: int | None,
+    width: int,
+    seconds: float,
+    overwrite: bool,
+    **given: Any,
+) -> None:
+    """Take pictures and write them as an animation, a page, or both.
+
+    `given` are the fields of a configuration, None where nothing was asked for.
+    """
+    _check_targets(out, html, width, seconds, overwrite=overwrite)
+    chosen: dict[str, Any] = {}
+    if image is not None:
+        chosen["number"] = [int(image) if image.isdecimal() else image]
+    if channel is not None:
+        chosen["channels"] = [channel]
+    with talk.progress("taking pictures") as chosen["progress"]:
+        pictures = _pictures(run, given, chosen)
+    from ..reporting.viewer import animation_frames, viewer_page, write_animation
+    from ..training.progress import write_atomically
+
+    if out is not None:
+        with talk.progress("drawing"):
+            frames = animation_frames(pictures, width=width)
+            write_animation(out, frames, seconds=seconds)
+        ending.written.append(out)
+        talk.say(str(out))
+    if html is not None:
+        write_atomically(html, viewer_page(pictures).encode())
+        ending.written.append(html)
+        talk.say(str(html))
+
+
+def _pictures(run: Path | None, given: dict[str, Any], chosen: dict[str, Any]) -> Pictures:
+    from ..probing import load_result
+    from ..probing.picture_values import load_pictures
+    from ..probing.pictures import pictures_of
+
+    if run is None:
+        config = reading.configured({}, given, {})
+        reading.check_device(config.device)
+        if not given.get("layers"):
+            config = reading.with_layers(config)
+        return pictures_of(config, **chosen)
+    shown = {"layers": given.pop("layers"), "transforms": given.pop("transforms")}
+    if extra := [name for name, value in given.items() if value is not None]:
+        raise ProbeError(
+            f"{run} already says which {extra[0].replace('_', ' ')} to take; leave "
+            f"--{extra[0].replace('_', '-')} out, or leave {run} out and name everything"
+        )
+    if run.suffix == ".npz":
+        asked = [n for n, v in {**shown, **chosen}.items() if v is not None and n != "progress"]
+        if asked:
+            raise ProbeError(
+                f"{run} holds pictures that were taken; to choose {asked[0]}, give the folder of "
+                "a result"
+            )
+        return load_pictures(run)
+    return pictures_of(load_result(run), **shown, **chosen)
+
+
+def _check_targets(
+    out: Path | None, html: Path | None, width: int, seconds: float, *, overwrite: bool
+) -> None:
+    """Refuse what cannot be written, before any work is done."""
+    from ..reporting.viewer.animation import SUFFIXES, check_shape, find_ffmpeg
+
+    targets: Sequence[Path] = [path for path in (out, html) if path is not None]
+    if not targets:
+        raise ProbeError("nothing to write; give --out FILE.gif, --out FILE.mp4 or --html FILE")
+    if out is not None and out.suffix.lower() not in SUFFIXES:
+        raise ProbeError(f"--out {out} is neither .gif nor .mp4; name the animation as one of them")
+    check_shape(width, seconds)
+    for path in targets:
+        if path.is_dir():
+            raise ProbeError(f"{path} is a folder; name a file")
+        if path.exists() and not overwrite:
+            raise ProbeError(f"{path} is there already; name another file, or use --overwrite")
+    if out is not None and out.suffix.lower() == ".mp4":
+        find_ffmpeg()

@@ -1,0 +1,69 @@
+"""Files written whole or not at all, and what differs between two sets of plain values."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import ProbeError
+
+
+def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file beside its place and move it there, so that nobody sees half of it.
+
+    `content` is what to write, or a function that writes it to an open file.
+
+    Raises ProbeError when the place cannot be written (full disk, missing rights).
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            content(stream) if callable(content) else stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise ProbeError(
+            f"cannot write '{path}' ({error.strerror or error}); give a place with room and rights"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return "field: old -> new, ..." where two sets of plain values differ; "" where they agree.
+
+    Values inside values are named with dots.
+
+    >>> differences({"a": 1, "r": {"lr": 0.1}}, {"a": 1, "r": {"lr": 0.2}, "b": None})
+    'r.lr: 0.1 -> 0.2'
+    """
+    old, new = _flat(then), _flat(json.loads(json.dumps(now)))
+    return ", ".join(
+        f"{name}: {_short(old.get(name))} -> {_short(new.get(name))}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    """A value in short: hashes need not be read whole."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    long = len(text) == 64 and " " not in text
+    return f"{text[:8]}..." if long else text

@@ -1,0 +1,60 @@
+"""A comparison on disk: its tables, printed tables and figures, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..probing.comparison import Comparison
+from ..probing.storage import FIGURES, whole_folder
+from .comparison import plot_comparison, plot_training_course
+from .comparison_tables import comparison_latex, comparison_markdown
+from .files import check_formats, write_figure
+
+DRAWN = ("inverse", "recovered")
+"""Quantities that are drawn unless others are asked for."""
+
+
+def write_comparison(
+    comparison: Comparison,
+    folder: str | Path,
+    formats: Sequence[str] = ("svg", "png"),
+    *,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write a comparison with printed tables and figures to a folder, whole or not at all.
+
+    Beside what `Comparison.save` writes there are `table_comparison.md` and `.tex`, and in
+    `figures` one `comparison_QUANTITY` for `inverse` and `recovered` (or for all, where it has
+    neither) and, for networks in an order, `training_course`, in every format; none for `formats`
+    empty. `progress` is called with the name of every figure.
+
+    Raises ProbeError for an unknown format, and as `Comparison.save`.
+    """
+    check_formats(formats)
+    place = Path(folder)
+    with whole_folder(place, overwrite=overwrite) as partial:
+        comparison.save(partial)
+        for suffix, printed in (("md", comparison_markdown), ("tex", comparison_latex)):
+            (partial / f"table_comparison.{suffix}").write_text(
+                printed(comparison), encoding="utf-8"
+            )
+        for name, figure in _figures(comparison) if formats else ():
+            if progress is not None:
+                progress(name)
+            for suffix in formats:
+                write_figure(figure, partial / FIGURES / f"{name}.{suffix}")
+    return place
+
+
+def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    if comparison.table["identity"].all():
+        return  # every residual is 0
+    drawn = [one for one in DRAWN if one in comparison.quantities] or comparison.quantities
+    for quantity in drawn:
+        yield f"comparison_{quantity}", plot_comparison(comparison, quantity)
+    if comparison.along is not None:
+        yield "training_course", plot_training_course(comparison)

@@ -1,0 +1,212 @@
+"""The methods paragraph: every setting that matters, in the words of a paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...probing import OracleResult
+from .latex import latex
+from .runs import Runs
+from .wording import joined
+
+_FAMILIES = {
+    "rotation": "rotations",
+    "similarity": "similarities",
+    "affine": "affine transformations",
+}
+# Marks that no name of a network or of images holds.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_CITATION = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+
+
+def methods_markdown(runs: Runs) -> str:
+    """The paragraph in Markdown, with citations as pandoc reads them: [@key]."""
+    text = _paragraph(runs)
+    return _CITATION.sub(
+        lambda m: "[" + "; ".join(f"@{k.strip()}" for k in m[1].split(",")) + "]", text
+    )
+
+
+def methods_latex(runs: Runs) -> str:
+    r"""The paragraph in LaTeX, with \cite."""
+    parts = _CITATION.split(_paragraph(runs))
+    shown = [
+        rf"\cite{{{','.join(key.strip() for key in part.split(','))}}}"
+        if place % 2
+        else latex(part)
+        for place, part in enumerate(parts)
+    ]
+    return "".join(shown)
+
+
+def methods_text(runs: Runs) -> str:
+    """The paragraph without citations."""
+    return re.sub(f" ?{_OPEN}[^{_CLOSE}]*{_CLOSE}", "", _paragraph(runs))
+
+
+def _paragraph(runs: Runs) -> str:
+    out: list[str] = []
+    for sentences in _grouped(runs):
+        out.append(" ".join(sentences))
+    tail = (
+        f"The content hash of these results (SHA-256) is {runs.content_hash}; "
+        "a stored result is checked and replayed by invariance-probe verify."
+    )
+    return "\n\n".join([*out, tail]) + "\n"
+
+
+def _grouped(runs: Runs) -> list[list[str]]:
+    """One paragraph per different set-up; the transformations of all that share one together."""
+    groups: dict[str, tuple[list[str], Mapping[str, Any], list[str], bool, bool]] = {}
+    for run in runs.all:
+        provenance = run.result.provenance
+        head = " ".join(_setup(provenance))
+        entry = groups.setdefault(head, ([], provenance, [], False, False))
+        moves = joined(_moves(provenance))
+        layers = [name for name in dict.fromkeys(run.result.axes["layer"]) if name != "input"]
+        oracle = isinstance(run.result, OracleResult)
+        groups[head] = (
+            [*entry[0], f"{moves} ({'oracle' if oracle else 'probe'})"],
+            provenance,
+            list(dict.fromkeys([*entry[2], *layers])),
+            entry[3] or not oracle,
+            entry[4] or oracle,
+        )
+    return [
+        [
+            head,
+            f"The transformations were {joined(moves)}; the layers {joined(layers)}.",
+            *(_probe_methods(provenance) if probed else []),
+            *(_oracle_methods() if classified else []),
+            *_numerics(provenance),
+        ]
+        for head, (moves, provenance, layers, probed, classified) in groups.items()
+    ]
+
+
+def _moves(provenance: Mapping[str, Any]) -> list[str]:
+    config = provenance.get("config") or {}
+    if isinstance(config, Mapping) and config.get("transforms"):
+        return str(config["transforms"]).replace(";", " ").split()
+    texts = [str(text) for text in provenance.get("transforms", [])]
+    return texts if len(texts) <= 6 else [f"{texts[0]} to {texts[-1]} ({len(texts)} in all)"]
+
+
+def _setup(provenance: Mapping[str, Any]) -> list[str]:
+    network, images = _part(provenance, "network"), _part(provenance, "images")
+    options, software = _part(provenance, "options"), _part(provenance, "software")
+    name = network.get("name", "the network")
+    told = f" ({network['description']})" if network.get("description") else ""
+    weights = str(network.get("state_sha256") or "")
+    out = [
+        "Whether a spatial transformation of feature maps can undo an image transformation h was "
+        f"measured with invariance_probe {_cited('invariance_probe')} "
+        f"{software.get('version', '')} after "
+        f"{_cited('finnveden2020understanding', 'jansson2020inability')}.",
+        f"The network was {name}{told}, evaluated without training it further; the SHA-256 of its "
+        f"weights begins with {weights[:16] or 'an unknown value'}.",
+    ]
+    canvas = images.get("canvas") or ["?", "?"]
+    number = images.get("number", "?")
+    out.append(
+        f"The images were {images.get('description', 'not described')}: {number}, split once at "
+        f"random (seed {options.get('seed', '?')}) into {images.get('fit', '?')} for fitting and "
+        f"{images.get('evaluation', '?')} for evaluation, seen on a canvas of "
+        f"{canvas[0]}×{canvas[1]} pixels."
+    )
+    beyond = images.get("beyond_source")
+    if beyond == "fill":
+        fill = ", ".join(f"{float(value):g}" for value in images.get("fill") or [])
+        out.append(f"Beyond the images' edge lay a constant ({fill}), set before normalisation.")
+    elif beyond:
+        out.append("Beyond the images' edge lay their reflection.")
+    mean, std = (", ".join(f"{v:.4g}" for v in images.get(k) or []) for k in ("mean", "std"))
+    if mean and std:
+        out.append(f"After warping, images were normalised by mean {mean} and deviation {std}.")
+    kernel = options.get("image_interpolation", "bilinear")
+    cubic = f" {_cited('keys1981cubic')}" if kernel == "bicubic" else ""
+    out.append(
+        f"Images were warped by {kernel} interpolation{cubic}, anti-aliased when they shrink."
+    )
+    return out
+
+
+def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
+    options = _part(provenance, "options")
+    kernel = options.get("map_interpolation", "bilinear")
+    family = _FAMILIES.get(
+        str(options.get("family")),
+        "the smallest of similarities and affine transformations that holds the inverse",
+    )
+    erode = float(options.get("erode") or 0.0)
+    margin = f", {erode:g} pixels or more from its edge" if erode else ""
+    out = [
+        f"Feature maps were warped in the grid frame measured on the network, by {kernel} "
+        "interpolation without anti-aliasing, the nearest cell standing in beyond the edge, and "
+        "compared with those of the original on the cells that stay inside the image under all "
+        f"transformations of the run{margin}.",
+        "The residual is the sum of squared differences over the evaluation images, divided by the "
+        "original's sum of squares about the channel means.",
+    ]
+    if options.get("weighting") == "channel":
+        out.append("Each channel was divided by its deviation on the fit half first.")
+    out.append(
+        "It is read between a floor, the maps of the image aligned before the network, and a "
+        "ceiling, the maps of another image."
+    )
+    out.append(
+        "The best alignment is one for all images, searched on the fit half over "
+        f"{family}: a coarse grid of angles and scales, the identity and the inverse, the best of "
+        "them refined to second order on the maps' second moments."
+    )
+    if options.get("per_image"):
+        out.append("A best alignment of every evaluation image by itself was searched as well.")
+    if options.get("channels", True):
+        out.append(
+            "After alignment by the inverse, channels were matched by the best permutation "
+            f"{_cited('kuhn1955hungarian')}, the best orthogonal map "
+            f"{_cited('schonemann1966procrustes')} and a "
+            "linear map (ridge about the orthogonal one), all fitted on the fit half."
+        )
+    return out
+
+
+def _oracle_methods() -> list[str]:
+    return [
+        "For the oracle, the classifier saw the transformed image while one layer's maps were "
+        "replaced by those moved back by the known inverse, and by those with their channels "
+        "mapped too."
+    ]
+
+
+def _numerics(provenance: Mapping[str, Any]) -> list[str]:
+    options, numerics = _part(provenance, "options"), _part(provenance, "numerics")
+    versions = _part(provenance, "versions")
+    level, draws = 100 * float(options.get("level", 0.95)), options.get("resamples", "?")
+    packages = [f"{name} {versions[name]}" for name in ("python", "torch", "numpy", "scipy")
+                if versions.get(name)]  # fmt: skip
+    out = [
+        f"Intervals are {level:g} % percentile intervals of {draws} bootstrap resamples of the "
+        f"evaluation images {_cited('efron1979bootstrap')}, the same draws for all "
+        "transformations and rungs."
+    ]
+    if numerics:
+        out.append(
+            f"Forward passes ran in {numerics.get('dtype', '?')} on {numerics.get('device', '?')} "
+            f"with TF32 {'on' if numerics.get('tf32') else 'off'}; sums in "
+            f"{numerics.get('sums', 'float64')}."
+        )
+    if packages:
+        out.append(f"Versions: {', '.join(packages)} {_cited('paszke2019pytorch')}.")
+    return out
+
+
+def _part(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = provenance.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _cited(*keys: str) -> str:
+    return f"{_OPEN}{', '.join(keys)}{_CLOSE}"

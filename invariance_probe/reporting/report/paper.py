@@ -1,0 +1,49 @@
+"""What a paper takes over: figures, tables, references and the methods paragraph, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+
+from ...probing.hashes import table_bytes
+from .citing import as_bibtex
+from .content import Content
+from .illustrations import Illustration
+from .methods import methods_latex, methods_markdown
+from .runs import Runs
+from .tables import ladder_latex, treatments_latex
+
+_PREAMBLE = (
+    "% Set the tables with \\usepackage{booktabs}; compile the references with BibTeX or biber.\n"
+)
+
+
+def write_paper(
+    folder: Path, said: Content, runs: Runs, figures: Iterable[tuple[Illustration, bytes]]
+) -> None:
+    """Write the folder: the same bytes for the same results (and the same matplotlib)."""
+    folder.mkdir()
+    sizes = ["name,width_mm,height_mm,title"]
+    for one, svg in figures:
+        # The layout was found when the SVG was drawn; the other formats keep it.
+        one.figure.set_layout_engine("none")
+        (folder / f"{one.name}.svg").write_bytes(svg)
+        for suffix in ("pdf", "png"):
+            buffer = BytesIO()
+            one.figure.savefig(buffer, format=suffix)
+            (folder / f"{one.name}.{suffix}").write_bytes(buffer.getvalue())
+        (folder / f"{one.name}.csv").write_bytes(table_bytes(one.data))
+        width, height = (25.4 * inches for inches in one.figure.get_size_inches())
+        title = one.title.replace('"', '""')
+        sizes.append(f'{one.name},{width:.0f},{height:.0f},"{title}"')
+    (folder / "figures.csv").write_text("\n".join(sizes) + "\n", encoding="utf-8")
+    for number, ladder in enumerate(said.ladders, start=1):
+        name = f"table_ladder_{number}.tex"
+        (folder / name).write_text(ladder_latex(ladder), encoding="utf-8")
+    for number, one_table in enumerate(said.treatments, start=1):
+        name = f"table_{one_table.measure}_{number}.tex"
+        (folder / name).write_text(treatments_latex(one_table), encoding="utf-8")
+    (folder / "references.bib").write_text(as_bibtex(said.references), encoding="utf-8")
+    (folder / "methods.md").write_text(methods_markdown(runs), encoding="utf-8")
+    (folder / "methods.tex").write_text(_PREAMBLE + methods_latex(runs), encoding="utf-8")

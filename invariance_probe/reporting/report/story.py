@@ -1,0 +1,320 @@
+"""The answer in sentences: each says what the intervals support, and no more.
+
+Sentences are functions of numbers alone, so that every condition can be tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .numbers import Estimate, KindNumbers, LayerNumbers, OracleNumbers, TreatmentNumbers
+from .wording import interval, joined, layers_phrase, moves_phrase, percent, share
+
+FEW, SMALL = 10, 30
+"""Evaluation images below which nothing is said, and below which intervals are rough."""
+
+FULL = 0.95  # share of the gap from which alignment counts as nearly full
+NARROW_GAP = 0.2  # residual between floor and ceiling below which shares of it say little
+
+
+def state(layer: LayerNumbers) -> str:
+    """What the interval of the recovered share supports for a layer.
+
+    "unread": floor and ceiling enclose no range. "wide": neither none nor all is excluded.
+    "worse": farther than another image's maps. "none": none is not excluded. "full": at least
+    95 %, all not excluded. "nearly": at least 95 %, all excluded. "open": some, all not excluded.
+    "partly": some, all excluded.
+    """
+    closed = layer.recovered
+    if not closed.known or not layer.gap.positive:
+        return "unread"
+    some, whole = closed.low > 0, closed.high >= 1
+    if not some:
+        if whole:
+            return "wide"
+        return "worse" if closed.high < 0 else "none"
+    if closed.low >= FULL:
+        return "full" if whole else "nearly"
+    return "open" if whole else "partly"
+
+
+def verdict(numbers: KindNumbers) -> str:
+    """Whether moving the maps back undoes a kind of transformation, over all layers."""
+    head = _under(numbers)
+    if numbers.images < FEW:
+        return (
+            f"{head}, no statement is made: {numbers.images} evaluation images are too few "
+            f"(at least {FEW} are needed, {SMALL} are better)."
+        )
+    among = len(numbers.layers)
+    states = {layer.layer: state(layer) for layer in numbers.layers}
+    read = [layer for layer in numbers.layers if states[layer.layer] != "unread"]
+    if not read:
+        return (
+            f"{head}, no statement is made: floor and ceiling enclose no range, so how near the "
+            "aligned maps come cannot be read."
+        )
+
+    def named(*wanted: str) -> list[str]:
+        return [name for name, said in states.items() if said in wanted]
+
+    def phrase(*wanted: str) -> str:
+        return layers_phrase(named(*wanted), among)
+
+    clauses = [_lead(named, phrase, among)]
+    if named("open") and len(named("open")) < among:
+        clauses.append(f"full alignment is not excluded at {phrase('open')}")
+    if named("wide"):
+        clauses.append(f"at {phrase('wide')} the intervals are too wide to tell none from all")
+    clauses.append(_closed(read))
+    if named("none"):
+        clauses.append(f"at {phrase('none')} that is not distinguishable from nothing")
+    if named("worse"):
+        clauses.append(
+            f"at {phrase('worse')} the maps end farther from the original than another image's"
+        )
+    clauses += _gains(read, among)
+    if named("unread"):
+        clauses.append(f"{phrase('unread')} cannot be read: no range between floor and ceiling")
+    return f"{head}, moving the feature maps back {'; '.join(clauses)}."
+
+
+def _under(numbers: KindNumbers | OracleNumbers) -> str:
+    moves = moves_phrase(numbers.kind, numbers.transforms, numbers.parameters)
+    return f"In {numbers.where}, under {moves}" if numbers.where else f"Under {moves}"
+
+
+def _lead(named: Callable[..., list[str]], phrase: Callable[..., str], among: int) -> str:
+    """The first clause: what is aligned fully, what is not, what is undecided."""
+    full, nearly = named("full"), named("nearly")
+    short = phrase("partly", "none", "worse")
+    undecided = named("open", "wide")
+    if full or nearly:
+        lead = f"aligns {phrase('full')} as well as aligning the input does, within the intervals"
+        if nearly:
+            almost = f"{phrase('nearly')} nearly, but not quite, as well as aligning the input"
+            lead = f"{lead}, and {almost}" if full else f"aligns {almost}"
+        return f"{lead}, but not {short}" if short else lead
+    if not short:
+        return "leaves open whether it aligns them fully"
+    if undecided or among == 1:
+        return f"does not align {short} fully"
+    return f"aligns none of the {among} layers fully"
+
+
+def _closed(read: Sequence[LayerNumbers]) -> str:
+    what = "of the gap between another image's maps and the aligned input"
+    return f"it closes {_span(read, lambda one: one.recovered)} {what}"
+
+
+def _gains(read: Sequence[LayerNumbers], among: int) -> list[str]:
+    """How moving back compares with doing nothing, where that is known."""
+    known = [layer for layer in read if layer.gain.known]
+    worse = [layer.layer for layer in known if layer.gain.negative]
+    same = [layer.layer for layer in known if not layer.gain.negative and not layer.gain.positive]
+    if known and not worse and not same:
+        where = f"at {layers_phrase(_names(known), among)}"
+        return [f"{'' if among == 1 else where + ' '}they come nearer than with nothing done"]
+    out = []
+    if worse:
+        out.append(f"at {layers_phrase(worse, among)} they end farther off than with nothing done")
+    if same:
+        where = layers_phrase(same, among)
+        out.append(f"at {where} they come no nearer, detectably, than with nothing done")
+    return out
+
+
+def search_sentence(numbers: KindNumbers) -> str:
+    """Whether the search found a transformation that beats h⁻¹ on other images."""
+    known = [layer for layer in numbers.layers if layer.searched.known and layer.gap.positive]
+    if not known or numbers.images < FEW:
+        return ""
+    among = len(numbers.layers)
+    family = " or ".join(
+        {"similarity": "similarities", "rotation": "rotations", "affine": "affine maps"}.get(f, f)
+        for f in numbers.families
+    )
+    head = f"{_under(numbers)}, a search over {'all ' + family if family else 'a family'}"
+    better = [layer for layer in known if layer.searched.positive]
+    if not better:
+        where = layers_phrase([layer.layer for layer in known], among)
+        return f"{head} finds nothing that beats moving back by h⁻¹ on other images ({where})."
+    most = max(better, key=lambda layer: layer.searched.value)
+    where = layers_phrase([layer.layer for layer in better], among)
+    up_to = "" if len(better) == 1 else "up to "
+    at = f" at {most.layer}" if len(better) > 1 else ""
+    return (
+        f"{head} finds transformations that bring the maps nearer than h⁻¹ does at {where}, by "
+        f"{up_to}{share(most.searched)} of the gap{at}."
+    )
+
+
+def channel_sentence(numbers: KindNumbers) -> str:
+    """What a linear map of the channels restores after the inverse."""
+    if numbers.images < FEW or not any(layer.inverse.known for layer in numbers.layers):
+        return ""
+    among = len(numbers.layers)
+    known = [layer for layer in numbers.layers if layer.linear.known and layer.relieved.known]
+    undetermined = [layer.layer for layer in numbers.layers if layer not in known]
+    head = f"{_under(numbers)}, with the maps moved back,"
+    if not known:
+        return f"{head} maps between channels are not determined: too few samples."
+    # A map that predicts each channel's mean has residual 1 and knows nothing of the image.
+    telling = [layer for layer in known if layer.relieved.positive and layer.linear.high < 1]
+    rest = [layer.layer for layer in known if layer not in telling]
+    clauses = []
+    if telling:
+        where = "" if len(telling) == among else f" at {layers_phrase(_names(telling), among)}"
+        explained = _span(telling, lambda one: _complement(one.linear))
+        before = _residuals([layer.inverse for layer in telling])
+        clauses.append(
+            f"a linear map of the channels fitted on other images explains {explained} of the "
+            f"variance{where}, where the maps themselves leave a residual of {before}: part of "
+            "what is missing is still there, in a form that moving maps does not restore"
+        )
+    if rest:
+        who = "it" if telling else "a linear map of the channels fitted on other images"
+        clauses.append(f"{who} restores nothing detectable at {layers_phrase(rest, among)}")
+    if undetermined:
+        clauses.append(f"it is not determined at {layers_phrase(undetermined, among)}")
+    return f"{head} {'; '.join(clauses)}."
+
+
+def oracle_sentence(numbers: OracleNumbers) -> str:
+    """What perfect alignment at one layer is worth to the classifier."""
+    labelled = numbers.measure == "accuracy"
+    if numbers.images < FEW:
+        return (
+            f"{_under(numbers)}, no statement is made on the classifier: {numbers.images} "
+            "evaluation images are too few."
+        )
+    what = "is right" if labelled else "keeps its answer"
+    beside = f" ({percent(numbers.untransformed)} untransformed)" if labelled else ""
+    head = (
+        f"{_under(numbers)}, the classifier {what} for {share(numbers.nothing)} of the images with "
+        f"nothing done and for {share(numbers.input_aligned)} with the input aligned{beside}"
+    )
+    known = [layer for layer in numbers.layers if layer.inverse.known]
+    if not known:
+        return f"{head}."
+    among = len(numbers.layers)
+    clauses = [
+        "a transformer that moves one layer's maps back perfectly reaches "
+        f"{_treated(known, lambda one: one.inverse)}"
+    ]
+    hurts = [layer.layer for layer in known if layer.over_nothing.negative]
+    helps = [layer.layer for layer in known if layer.over_nothing.positive]
+    short = [layer.layer for layer in known if layer.under_input.negative]
+    ahead = [layer.layer for layer in known if layer.under_input.positive]
+    same = [one.layer for one in known if one.layer not in (*hurts, *helps)]
+    judged = [
+        f"{word} {layers_phrase(names, among)}"
+        for names, word in (
+            (hurts, "worse than nothing at"),
+            (same, "no detectable difference from nothing at"),
+            (helps, "better than nothing at"),
+        )
+        if names
+    ]
+    if len(short) == among:
+        judged.append("short of the aligned input at every layer" if among > 1 else
+                      "short of the aligned input")  # fmt: skip
+    elif short:
+        judged.append(f"short of the aligned input at {layers_phrase(short, among)}")
+    if ahead:
+        judged.append(f"beyond the aligned input at {layers_phrase(ahead, among)}")
+    clauses[0] += f" ({', '.join(judged)})" if judged else ""
+    mapped = [layer for layer in known if layer.linear.known]
+    if mapped:
+        clauses.append(f"with its channels mapped too, {_treated(mapped, lambda one: one.linear)}")
+    return f"{head}; {'; '.join(clauses)}."
+
+
+def answer(kinds: Sequence[KindNumbers], oracles: Sequence[OracleNumbers]) -> list[str]:
+    """The answer: a verdict per kind, filled up to three sentences with why and what for."""
+    sentences = [verdict(numbers) for numbers in kinds]
+    more: list[str] = [oracle_sentence(numbers) for numbers in oracles[:1]]
+    more += [channel_sentence(numbers) for numbers in kinds[:1]]
+    more += [search_sentence(numbers) for numbers in kinds[:1]]
+    for sentence in more:
+        if sentence and len(sentences) < 3:
+            sentences.append(sentence)
+    return sentences
+
+
+def caveats(
+    kinds: Sequence[KindNumbers],
+    level: float,
+    images: int,
+    oracles: Sequence[OracleNumbers] = (),
+) -> list[str]:
+    """How far the answer goes: what the intervals cover, and where the numbers are weak."""
+    out = [
+        f"Brackets hold {100 * level:g}\u00a0% intervals from resampling the {images} evaluation "
+        "images. They cover the choice of these images; not the choice of the images used for "
+        "fitting, nor another training of the network, nor other images."
+    ]
+    if images < SMALL:
+        out.append(f"With {images} evaluation images the intervals themselves are rough.")
+    if any(_degenerate(estimate) for numbers in oracles for estimate in _shares(numbers)):
+        least = min(numbers.images for numbers in oracles)
+        out.append(
+            "Where no image, or every image, was classified alike, resampling gives an interval "
+            f"without width; up to about {percent(3 / least)} the other way is compatible with it."
+        )
+    narrow = list(
+        dict.fromkeys(
+            layer.layer
+            for numbers in kinds
+            for layer in numbers.layers
+            if layer.gap.positive and layer.gap.value < NARROW_GAP
+        )
+    )
+    if narrow:
+        out.append(
+            f"At {joined(narrow)} floor and ceiling lie less than {NARROW_GAP:g} apart: shares of "
+            "so small a gap say little."
+        )
+    return out
+
+
+def _shares(numbers: OracleNumbers) -> list[Estimate]:
+    layers = [each for one in numbers.layers for each in (one.inverse, one.linear)]
+    return [numbers.nothing, numbers.input_aligned, *layers]
+
+
+def _degenerate(estimate: Estimate) -> bool:
+    """Nothing but 0 or 1 in every resample."""
+    return estimate.known and estimate.low == estimate.high and estimate.value in (0.0, 1.0)
+
+
+def _names(layers: Sequence[LayerNumbers]) -> list[str]:
+    return [layer.layer for layer in layers]
+
+
+def _complement(estimate: Estimate) -> Estimate:
+    return Estimate(1 - estimate.value, 1 - estimate.high, 1 - estimate.low)
+
+
+def _span(layers: Sequence[LayerNumbers], of: Callable[[LayerNumbers], Estimate]) -> str:
+    """The least and the largest of the layers, each with interval and name."""
+    ordered = sorted(layers, key=lambda one: of(one).value)
+    least, most = ordered[0], ordered[-1]
+    if len(layers) == 1:
+        return share(of(least))
+    return f"{share(of(least))} ({least.layer}) to {share(of(most))} ({most.layer})"
+
+
+def _residuals(estimates: Sequence[Estimate]) -> str:
+    ordered = sorted(estimates, key=lambda one: one.value)
+    if len(ordered) == 1:
+        return interval(ordered[0])
+    return f"{interval(ordered[0])} to {interval(ordered[-1])}"
+
+
+def _treated(layers: Sequence[TreatmentNumbers], of: Callable[[TreatmentNumbers], Estimate]) -> str:
+    ordered = sorted(layers, key=lambda one: of(one).value)
+    least, most = ordered[0], ordered[-1]
+    if len(layers) == 1:
+        return f"{share(of(least))} at {least.layer}"
+    return f"{share(of(least))} ({least.layer}) to {share(of(most))} ({most.layer})"

@@ -1,0 +1,84 @@
+"""The report on disk: a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ...probing.storage import check_free, whole_folder
+from .content import as_json, content
+from .illustrations import illustrations
+from .markdown import markdown
+from .page import Extra, page
+from .paper import write_paper
+from .runs import Results, as_runs
+from .svg import svg_bytes
+from .viewing import viewer as viewer_section
+
+PAGE = "report.html"
+_FILES = {PAGE, "report.md", "report.json"}
+_FOLDERS = {"figures", "paper"}
+
+
+def report(
+    results: Results | Iterable[Results],
+    out: str | Path,
+    *,
+    paper: bool = False,
+    viewer: bool = False,
+    overwrite: bool = False,
+    extras: Sequence[Extra] = (),
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the report of results to a folder; returns the HTML file.
+
+    `results` are results of `probe` and `oracle`, folders that hold one, or folders of such. The
+    folder gets `report.html`, one file that loads nothing; `report.md` with `figures/`; and
+    `report.json` for machines. With `paper` also `paper/`: every figure as PDF, SVG and PNG with
+    its data, LaTeX tables, references and a methods paragraph. `viewer` runs the networks again on
+    a few images and puts an interactive viewer of their maps into the page. `extras` are further
+    sections of it. The same results give the same bytes. `progress` is called with what is being
+    drawn.
+
+    Raises ProbeError for folders without results, the same result twice, results of nothing but
+    the identity, and a folder that holds anything but an older report (or that, without
+    `overwrite`).
+    """
+    place = Path(out)
+    check_report_free(place, overwrite=overwrite)
+    runs = as_runs(results)
+    said = content(runs)
+    figures = []
+    # Boxes of single images take a plotting library of their own, as long as all else together.
+    for one in illustrations(runs, () if paper else ("spread",)):
+        if progress is not None:
+            progress(one.title)
+        figures.append((one, svg_bytes(one.figure)))
+    seen = viewer_section(runs, progress) if viewer else None
+    text = page(said, figures, [*([seen] if seen else []), *extras])
+    story = markdown(said, [one for one, _ in figures], "figures", "svg")
+    with whole_folder(place, overwrite=overwrite, ours=is_report) as folder:
+        (folder / PAGE).write_text(text, encoding="utf-8")
+        (folder / "report.md").write_text(story, encoding="utf-8")
+        (folder / "report.json").write_text(as_json(said), encoding="utf-8")
+        (folder / "figures").mkdir()
+        for one, svg in figures:
+            (folder / "figures" / f"{one.name}.svg").write_bytes(svg)
+        if paper:
+            if progress is not None:
+                progress("files for the paper")
+            write_paper(folder / "paper", said, runs, figures)
+    return place / PAGE
+
+
+def check_report_free(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that cannot become a report's, before any work is done."""
+    check_free(folder, overwrite=overwrite, ours=is_report)
+
+
+def is_report(folder: Path) -> bool:
+    """Whether a folder holds a report and nothing else."""
+    held = {entry.name for entry in folder.iterdir()}
+    return PAGE in held and held <= _FILES | _FOLDERS and all(
+        (folder / name).is_file() for name in held & _FILES
+    )  # fmt: skip
