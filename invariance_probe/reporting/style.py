@@ -118,7 +118,15 @@ class StyledFigure(Figure):
         given = options.get("format") or str(getattr(fname, "name", fname)).rpartition(".")[2]
         options.setdefault("metadata", _METADATA.get(str(given).lower()))
         with matplotlib.rc_context(RC):
-            super().savefig(fname, **options)
+            engine = self.get_layout_engine()
+            if engine is not None:  # laid out here, or matplotlib draws everything twice
+                engine.execute(self)
+                self.set_layout_engine(None)
+            try:
+                super().savefig(fname, **options)
+            finally:
+                if engine is not None:
+                    self.set_layout_engine(engine)
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()

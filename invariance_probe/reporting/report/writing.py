@@ -17,6 +17,8 @@ from .viewing import viewer as viewer_section
 
 PAGE = "report.html"
 _FILES = {PAGE, "report.md", "report.json"}
+# The ladder's figure repeats its table; boxes of single images take as long as all else together.
+_FOR_PAPER = ("ladder", "spread")
 _FOLDERS = {"figures", "paper"}
 
 
@@ -49,8 +51,7 @@ def report(
     runs = as_runs(results)
     said = content(runs)
     figures = []
-    # Boxes of single images take a plotting library of their own, as long as all else together.
-    for one in illustrations(runs, () if paper else ("spread",)):
+    for one in illustrations(runs, () if paper else _FOR_PAPER):
         if progress is not None:
             progress(one.title)
         figures.append((one, svg_bytes(one.figure)))
