@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -164,8 +165,9 @@ def nearest_aligned_sizes(
 
     Sizes are (rows, columns), at most 64 pixels from the canvas along each axis, of two equally
     near ones the larger; None when there is no such size. Map sizes come from running the
-    network on every candidate, and the winner's frame is measured anew. `frames` saves measuring
-    them on the canvas again.
+    network on every candidate, and the winner's frame is measured anew. Where padding depends on
+    the size, only one pixel more or less is tried. `frames` saves measuring them on the canvas
+    again.
 
     Raises ProbeError as measure_frames does.
     """
@@ -191,9 +193,21 @@ def nearest_aligned_sizes(
         except ProbeError:
             anew = {}
         for layer in here:
-            if layer not in anew or max(map(abs, anew[layer].centre_offset)) > _ALIGNED:
+            if layer not in anew or not _centred(anew[layer]):
                 aligned[layer] = None
+    # Padding that depends on the size ("same") moves the first cell, which the above takes as fixed.
+    for more in (1, -1):
+        left = [layer for layer in layers if aligned[layer] is None]
+        size = (canvas[0] + more, canvas[1] + more)
+        if left and min(size) > 0:
+            with suppress(ProbeError):  # a network of one size
+                moved = find_frames(network, left, size, channels)[0]
+                aligned |= {layer: size for layer, frame in moved.items() if _centred(frame)}
     return aligned
+
+
+def _centred(frame: Frame) -> bool:
+    return max(map(abs, frame.centre_offset)) <= _ALIGNED
 
 
 def _aligned_lengths(strip: Strip, frames: dict[str, Frame], length: int) -> dict[str, int]:

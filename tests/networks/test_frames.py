@@ -156,6 +156,7 @@ def test_padding_that_depends_on_the_size() -> None:
     even, odd = (one(network, "1", (n, n)) for n in (32, 33))
     assert even.start == (1 + 2 * 1 - 15.5,) * 2
     assert odd.centre_offset == (0, 0)
+    assert nearest_aligned_size(network, "1", (32, 32), 1) == (33, 33)
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
