@@ -195,7 +195,7 @@ def nearest_aligned_sizes(
         for layer in here:
             if layer not in anew or not _centred(anew[layer]):
                 aligned[layer] = None
-    # Padding that depends on the size ("same") moves the first cell, which the above takes as fixed.
+    # Padding that depends on the size ("same") moves the first cell, taken as fixed above.
     for more in (1, -1):
         left = [layer for layer in layers if aligned[layer] is None]
         size = (canvas[0] + more, canvas[1] + more)
