@@ -35,7 +35,12 @@ def default_layers(layers: Sequence[LayerInfo], most: int = 8) -> list[str]:
     >>> default_layers(layers, most=4)
     ['conv0', 'conv6', 'conv13', 'conv19']
     """
-    maps = _blocks([one for one in layers if one.spatial and not one.kind.startswith(_SKIPPED)])
+    # What is inside a normalisation (timm's hold the activation that follows) is passed over too.
+    passed = {one.name for one in layers if one.kind.startswith(_SKIPPED)}
+    kept = [
+        one for one in layers if one.name not in passed and passed.isdisjoint(_around(one.name))
+    ]
+    maps = _blocks([one for one in kept if one.spatial])
     names = {one.name for one in maps}
     outer = [one for one in maps if not any(parent in names for parent in _around(one.name))]
     stages = _stages(outer)

@@ -186,3 +186,16 @@ def test_a_glob_leaves_out_what_has_no_frame_and_a_name_does_not() -> None:
             framed_layers(Folded(), patterns, images)
     with pytest.raises(ProbeError, match="the network has no layer 'flod'"):
         find_frames(Folded(), "flod", (8, 8), 1)
+
+
+def test_default_layers_pass_over_what_is_inside_a_normalisation() -> None:
+    """timm's batch normalisation holds the activation that follows, under names of its own."""
+    listed = []
+    for number, side in enumerate((32, 16, 8, 4)):
+        shape = (1, 4, side, side)
+        listed += [
+            LayerInfo(f"conv{number}", "Conv2d", shape),
+            LayerInfo(f"bn{number}.act", "ReLU6", shape),
+            LayerInfo(f"bn{number}", "BatchNormAct2d", shape),
+        ]
+    assert default_layers(listed) == ["conv0", "conv1", "conv2", "conv3"]
