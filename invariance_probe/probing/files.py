@@ -12,10 +12,13 @@ from typing import Any, BinaryIO
 from ..errors import ProbeError
 
 
-def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+def write_atomically(
+    path: Path, content: bytes | Callable[[BinaryIO], object], what: str = ""
+) -> None:
     """Write a file beside its place and move it there, so that nobody sees half of it.
 
-    `content` is what to write, or a function that writes it to an open file.
+    `content` is what to write, or a function that writes it to an open file; `what` names it in
+    the error ("the figure").
 
     Raises ProbeError when the place cannot be written (full disk, missing rights).
     """
@@ -29,7 +32,8 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
         os.replace(part, path)
     except OSError as error:
         raise ProbeError(
-            f"cannot write '{path}' ({error.strerror or error}); give a place with room and rights"
+            f"cannot write {what}{' ' * bool(what)}'{path}' ({error.strerror or error}); "
+            "give a place with room and rights"
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ..errors import ProbeError
 from ..probing import Result
+from ..probing.files import write_atomically
 from ._select import choose_blocks, kinds_of, moves_of
 from .channels import has_channel_tables, plot_channel_shift, plot_moved
 from .composition import plot_composition
@@ -65,7 +64,8 @@ def write_figure(figure: Figure, path: Path) -> Path:
     check_formats([path.suffix.removeprefix(".")])
     buffer = BytesIO()
     figure.savefig(buffer, format=path.suffix.removeprefix("."))
-    return _write(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), "the figure")
+    return path
 
 
 def figures(result: Result, without: Sequence[str] = ()) -> Iterator[tuple[str, Figure]]:
@@ -102,20 +102,3 @@ def _channel_figures(result: Result) -> Iterator[tuple[str, Figure]]:
             yield f"tuning_{kind}", plot_tuning(result, kind=kind)
     if len(result.composition):
         yield "composition", plot_composition(result)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        raise ProbeError(
-            f"cannot write the figure '{path}' ({error.strerror or error}); "
-            "free some space or name another folder"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-    return path

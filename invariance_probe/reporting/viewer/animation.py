@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ...errors import ProbeError
+from ...probing.files import write_atomically
 from ...probing.picture_values import LayerPictures, Pictures
 from .labels import Turn, turns
 from .panels import INK, PAPER, dial, font, gauge, panel
@@ -79,19 +79,7 @@ def write_animation(path: str | Path, frames: list[Image.Image], *, seconds: flo
     if not frames:
         raise ProbeError("no frames; make some with animation_frames")
     content = _gif(frames, seconds) if place.suffix.lower() == ".gif" else _mp4(frames, seconds)
-    part = place.with_name(f".{place.name}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, place)
-    except OSError as error:
-        raise ProbeError(
-            f"cannot write the animation '{place}' ({error.strerror or error}); "
-            "give a place with room and rights"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    write_atomically(place, content, "the animation")
     return place
 
 
