@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ProbeError
 from ..geometry import Transform, parse_transforms
+from .files import write_atomically
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.float64]
@@ -142,19 +141,7 @@ class Pictures:
             arrays |= {f"{name}_{number}": getattr(one, name) for name in _ARRAYS}
         buffer = BytesIO()
         np.savez_compressed(buffer, **arrays)
-        part = place.with_name(f".{place.name}.part")
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(buffer.getvalue())
-            os.replace(part, place)
-        except OSError as error:
-            raise ProbeError(
-                f"cannot write the pictures '{place}' ({error.strerror or error}); "
-                "give a place with room and rights"
-            ) from error
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+        write_atomically(place, buffer.getvalue(), "the pictures")
         return place
 
     def __repr__(self) -> str:
