@@ -20,6 +20,7 @@ from .fourier import fourier_conv2d, is_worthwhile
 
 # With more channels the library's own gradient of the input is the faster one.
 FEW_CHANNELS = 4
+_CACHED = 2**20  # values of windows held at a time
 
 
 def few_channel_conv2d(
@@ -104,12 +105,19 @@ class _FewChannels(torch.autograd.Function):
         (gradient,) = gradients
         d_images = d_weight = d_bias = None
         if ctx.needs_input_grad[0]:
-            # What each output cell gives to the window it was read from, then windows added up.
-            cells = gradient.permute(0, 2, 3, 1).flatten(1, 2).mT
-            windows = weight.reshape(len(weight), -1).mT @ cells
-            d_images = functional.fold(
-                windows, images.shape[-2:], weight.shape[-2:], dilation, padding, stride
-            )
+            # What each output cell gives to the window it was read from, then windows added up;
+            # some images at a time, so that their windows stay in the processor's cache.
+            to_windows = weight.reshape(len(weight), -1).mT.contiguous()
+            cells = gradient.shape[-2] * gradient.shape[-1]
+            some = max(1, _CACHED // (len(to_windows) * max(1, cells)))
+            parts = [
+                functional.fold(
+                    to_windows @ part.contiguous().flatten(2),
+                    images.shape[-2:], weight.shape[-2:], dilation, padding, stride,
+                )
+                for part in gradient.split(some)
+            ]  # fmt: skip
+            d_images = torch.cat(parts)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             _, d_weight, d_bias = torch.ops.aten.convolution_backward(
                 gradient, images, weight, [len(weight)] if biased else None, stride, padding,
