@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from ..errors import ProbeError
 from ..training.pose_statistics import UNITS
 from ..training.tables import summarise_errors
+from .orderings import orderings_text
 from .tables import escape
 
 _SHOWN = ("rotation", "scaling", "translation")  # x and y of a shift stand together
@@ -27,7 +28,8 @@ def classifier_table(errors: pd.DataFrame, poses: pd.DataFrame | None = None) ->
     NaN there.
 
     Columns: `data`, `network`, `run`, `parameters`, `seeds`, `passes`, `number` (images a pass),
-    `error` (mean, in [0, 1]), `sd_seeds` (of the seeds' means), `sd_passes` (within a seed),
+    `error` (mean, in [0, 1]) with `error_low` and `error_high` (95 % interval of the mean over
+    seeds), `sd_seeds` (of the seeds' means), `sd_passes` (within a seed),
     `kind`, `unit`, and `slope` and `deviation` (means over seeds), each with `..._low` and
     `..._high`: the lowest and highest end of the seeds' own intervals.
 
@@ -50,21 +52,26 @@ def classifier_table(errors: pd.DataFrame, poses: pd.DataFrame | None = None) ->
     return whole.iloc[np.argsort(places.to_numpy(), kind="stable")].reset_index(drop=True)
 
 
-def classifier_markdown(table: pd.DataFrame) -> str:
+def classifier_markdown(table: pd.DataFrame, budgets: Mapping[str, str] | None = None) -> str:
     """The table of `classifier_table` in Markdown, a row per run, grouped by data.
 
     Errors are in percent, "mean ± standard deviation over seeds" (over passes where there is one
     seed); slopes and deviations "value [low, high]". Minus one is the slope of perfect alignment.
+    Below it: how each data set's runs were trained (`budgets`, by data), tested, and which order
+    of their errors the seeds decide (`orderings_text`).
     """
     heads = ["data", *_HEADS]
     lines = ["| " + " | ".join(heads) + " |", "|---|---|---:|---:|---|---:|---:|"]
     for data, _, rows in _groups(table):
         lines += ["| " + " | ".join([data, *cells]).replace("\n", " ") + " |" for cells in rows]
-    notes = [f"{data}: {note}." for data, note, _ in _groups(table)]
+    notes = []
+    for data, note, _ in _groups(table, budgets):
+        order = orderings_text(table).get(data)
+        notes.append(f"{data}: {note}." + (f" {order[0].upper()}{order[1:]}." if order else ""))
     return "\n".join([*lines, "", *notes]) + "\n"
 
 
-def classifier_latex(table: pd.DataFrame) -> str:
+def classifier_latex(table: pd.DataFrame, budgets: Mapping[str, str] | None = None) -> str:
     """The table of `classifier_table` as a LaTeX tabular; see `classifier_markdown`.
 
     Needs ``\\usepackage{booktabs}``.
@@ -77,11 +84,13 @@ def classifier_latex(table: pd.DataFrame) -> str:
         r"\toprule",
         " & ".join(_latex(head) for head in _HEADS) + r" \\",
     ]
-    for data, note, rows in _groups(table):
+    for data, note, rows in _groups(table, budgets):
         title = _latex(f"{data}: {note}")
         lines += [r"\midrule", rf"\multicolumn{{{len(_HEADS)}}}{{l}}{{\emph{{{title}}}}} \\"]
         lines += [" & ".join(map(_latex, cells)) + r" \\" for cells in rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [f"% {data}: {order}" for data, order in orderings_text(table).items()]
+    return "\n".join(lines) + "\n"
 
 
 def _over_seeds(poses: pd.DataFrame) -> pd.DataFrame:
@@ -100,12 +109,16 @@ def _over_seeds(poses: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "kind", "unit", *columns])
 
 
-def _groups(table: pd.DataFrame) -> Iterator[tuple[str, str, list[list[str]]]]:
+def _groups(
+    table: pd.DataFrame, budgets: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, str, list[list[str]]]]:
     """(data, what was measured, rows of entries) of every data set."""
     for data, group in table.groupby("data", sort=False):
         seeds, passes, number = (_range(group[name]) for name in ("seeds", "passes", "number"))
         note = f"{seeds} seed{'' if seeds == '1' else 's'}, {passes} "
         note += f"pass{'' if passes == '1' else 'es'} over {number} images"
+        if budget := (budgets or {}).get(str(data)):
+            note = f"{budget}; {note}"
         rows, last = [], None
         for row in group.to_dict("records"):
             new = row["run"] != last

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from ..data.examples import Examples
 from .passes import evaluate_passes
@@ -58,22 +60,28 @@ def summarise_errors(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per run of a table of `evaluate_run`: mean error and its spread.
 
     Columns: run, network, data, seeds, passes, number, error (mean over seeds and passes),
+    error_low and error_high (95 % interval of the mean over seeds, Student's t; nan for one seed),
     sd_seeds (of the seeds' means, n - 1; nan for one seed), sd_passes (over passes, pooled over
     seeds, n - 1; nan for one pass).
     """
     rows = []
     for (run, network, data), group in table.groupby(["run", "network", "data"], sort=False):
         by_seed = group.groupby("seed")["error"]
+        mean, sd = float(by_seed.mean().mean()), float(by_seed.mean().std())
+        seeds = by_seed.ngroups
+        reach = float(student.ppf(0.975, seeds - 1)) * sd / seeds**0.5 if seeds > 1 else np.nan
         rows.append(
             {
                 "run": run,
                 "network": network,
                 "data": data,
-                "seeds": by_seed.ngroups,
+                "seeds": seeds,
                 "passes": int(by_seed.size().max()),
                 "number": int(group["number"].iloc[0]),
-                "error": float(by_seed.mean().mean()),
-                "sd_seeds": float(by_seed.mean().std()),
+                "error": mean,
+                "error_low": mean - reach,
+                "error_high": mean + reach,
+                "sd_seeds": sd,
                 "sd_passes": float(by_seed.var().mean()) ** 0.5,
             }
         )
