@@ -1,8 +1,11 @@
-"""What the analyses of trained spatial transformers share: their figures and their origin."""
+"""What the analyses that train spatial transformers share, from arguments to provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +13,115 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariance_probe.data.examples import Examples
-    from invariance_probe.training import TrainedRun
+    from invariance_probe.networks.architecture import Architecture
+    from invariance_probe.training import Progress, Recipe, TrainConfig, TrainedRun
+
+OVERVIEW = "overview"
+STOPPED = "stopped; training that has begun is kept and goes on when this is run again"
+LINES_EVERY = 30.0  # seconds
+
+
+def training_arguments(made: argparse.ArgumentParser) -> None:
+    """Add the arguments about training and testing."""
+    add = made.add_argument
+    add("--data-root", help="where the data are; mnist-* without it: digits of the package")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="a network is trained with each")
+    add("--preset", default="quick", help="quick (minutes each) or paper (150,000 steps each)")
+    add("--set", nargs="+", metavar="FIELD=VALUE", help="other values for fields of the recipe")
+    add("--width", type=float, help="fraction of the filters and units; default: all")
+    add("--number", type=int, help="training examples; default: all")
+    add("--test-number", type=int, help="test examples; default: all")
+    add("--passes", type=int, default=10, help="fresh passes over the test examples (default 10)")
+    add("--test-seed", type=int, default=0, help="of the test passes and the bootstrap")
+    add("--runs", type=Path, help="folder of the training runs; default: OUT/runs")
+
+
+def recipes_of(asked: argparse.Namespace, data: Sequence[str]) -> dict[str, Recipe]:
+    """The recipe for every data set, changed as asked."""
+    from invariance_probe._console.reading import arguments
+    from invariance_probe.errors import ProbeError
+    from invariance_probe.training import preset
+
+    if asked.passes < 1:
+        raise ProbeError(f"--passes {asked.passes}: give at least 1")
+    changes = arguments(asked.set, "--set", "learning_rate=0.02") or {}
+    return {name: preset(asked.preset, name).changed(changes) for name in data}
+
+
+def examples_of(asked: argparse.Namespace, data: str) -> tuple[Examples, Examples]:
+    """Training and test examples."""
+    from invariance_probe.data.catalogue import load_examples
+
+    train, test = (
+        load_examples(data, root=asked.data_root, train=train, number=number)
+        for train, number in ((True, asked.number), (False, asked.test_number))
+    )
+    return train, test
+
+
+def config_of(
+    asked: argparse.Namespace, data: str, built: Architecture, recipe: Recipe
+) -> TrainConfig:
+    """How a network is trained."""
+    from invariance_probe.training import TrainConfig
+
+    seeds = tuple(asked.seeds)
+    return TrainConfig(data, built, recipe, seeds, asked.preset, asked.data_root, asked.number)
+
+
+def trained(
+    plans: Mapping[str, tuple[TrainConfig, Examples]],
+    tests: Mapping[str, Examples],
+    asked: argparse.Namespace,
+) -> dict[str, TrainedRun]:
+    """Train what is missing of all plans, each into the folder of its name; saved on Ctrl-C."""
+    from invariance_probe._console.stopping import stopping
+    from invariance_probe.training import train_run
+
+    runs = {}
+    with stopping(saving=True) as stop:
+        for key, (config, examples) in plans.items():
+            runs[key] = train_run(
+                config, (asked.runs or asked.out / "runs") / key, examples=examples,
+                test=tests[config.data], device=asked.device, resume=True, on_step=reporter(key),
+                stop=stop,
+            )  # fmt: skip
+            if stop():
+                raise KeyboardInterrupt
+    return runs
+
+
+def errors_of(
+    key: str, trained: TrainedRun, test: Examples, asked: argparse.Namespace
+) -> pd.DataFrame:
+    """Errors of a run by seed and pass, with its name and the parameters of its network."""
+    from invariance_probe.training.tables import evaluate_run
+
+    print(f"{key}: testing {len(trained.networks)} networks", flush=True)
+    found = evaluate_run(
+        trained, test, passes=asked.passes, seed=asked.test_seed, device=asked.device
+    )
+    one = next(iter(trained.networks.values()))
+    return found.assign(run=key, parameters=sum(p.numel() for p in one.parameters()))
+
+
+def reporter(key: str) -> Callable[[int, Progress], None]:
+    """Prints a line about training now and then."""
+    last = time.monotonic()
+
+    def report(seed: int, progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < LINES_EVERY:
+            return
+        last = time.monotonic()
+        print(
+            f"{key} seed {seed}: step {progress.step}/{progress.steps}, "
+            f"loss {progress.loss:.3f}, {progress.images_per_second:.0f} images/s, "
+            f"{progress.seconds_left / 60:.1f} min left",
+            flush=True,
+        )
+
+    return report
 
 
 def pose_figures(
@@ -18,6 +129,7 @@ def pose_figures(
     examples: Examples,
     *,
     seed: int = 0,
+    width: float | None = None,
 ) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of runs by label: poses per kind, aligned images, class means.
 
@@ -32,10 +144,10 @@ def pose_figures(
     varied = varied_kinds(next(iter(tables.values())))
     for kind in varied:
         if kind not in ("translation_x", "translation_y") or "translation" not in varied:
-            yield f"poses_{kind}", plot_pose_histogram(tables, kind)
+            yield f"poses_{kind}", plot_pose_histogram(tables, kind, width=width)
     networks = {label: trained.networks[next(iter(own))] for label, (trained, own) in shown.items()}
-    yield "aligned", plot_aligned(networks, examples, seed=seed)
-    yield "class_means", plot_class_means(networks, examples, seed=seed)
+    yield "aligned", plot_aligned(networks, examples, seed=seed, width=width)
+    yield "class_means", plot_class_means(networks, examples, seed=seed, width=width)
 
 
 def run_provenance(trained: TrainedRun) -> dict[str, Any]:

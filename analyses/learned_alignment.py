@@ -1,21 +1,24 @@
 """How far do the features at a transformer's own layer remain misaligned after what it learned?
 
-Probes the networks of training runs twice at the layer where their alignment shows: with the
-transformers held at the identity, and at work. Writes the residuals (CSV), the accuracy that
-perfect alignment at the same places would have (oracle), a figure and the command.
+Probes every trained network of training runs twice at the layer where its alignment shows, with
+the transformers held at the identity and at work: residuals after the exact inverse, the best
+spatial alignment, channel maps and the learned transformation, and the classifier's errors with
+each (oracle). Images are upright test digits in the middle of the run's canvas, without clutter,
+transformed as the run's data are. Writes tables (CSV, Markdown, LaTeX), a figure per data set and
+the command.
 
 example:
-  python analyses/learned_alignment.py runs/STN-C0 runs/STN-C1 --number 1000 \\
-      --transforms rotation:-90:90:15 --out figures/learned_alignment
+  python analyses/learned_alignment.py runs/mnist-r/STN-C0 runs/mnist-r/STN-C1 --number 1000 \\
+      --data-root DIR --out figures/learned_alignment
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
@@ -23,7 +26,9 @@ sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
 from _common import bare_parser, run, write_provenance  # noqa: E402  (beside this script)
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from invariance_probe.data import ImageSet
+    from invariance_probe.networks import Network
+    from invariance_probe.training import TrainConfig
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -31,69 +36,98 @@ def main(words: Sequence[str] | None = None) -> int:
     made = bare_parser("learned_alignment", __doc__)
     add = made.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="folders of training runs")
-    add("--transforms", default="rotation:-90:90:15", help="default: rotation:-90:90:15")
+    add("--transforms", help="default: by the data, rotation:-90:90:15 for mnist-r")
+    add("--data-root", help="where the test digits are; default: the package's last 2,000")
     add("--number", type=int, default=1000, help="digits, half to fit (default 1000)")
-    add("--trained-seed", type=int, help="which network of each run; default: its first")
-    add("--seed", type=int, default=0, help="of the split and the bootstrap")
+    add("--trained-seeds", nargs="+", type=int, help="networks of each run; default: all trained")
+    add("--seed", type=int, default=0, help="of the digits, the split and the bootstrap")
     return run("learned_alignment", analyse, made.parse_args(words), words)
 
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
-    """Probe one network of every run and write everything or nothing."""
+    """Probe the networks of every run and write everything or nothing."""
     import pandas as pd
 
-    from invariance_probe.data import embedded_digits
-    from invariance_probe.geometry import parse_transforms
-    from invariance_probe.networks import build_network
-    from invariance_probe.probing import oracle
-    from invariance_probe.probing.learned import aligned_layer, learned_residuals
+    from invariance_probe.probing.learned import learned_alignment, merged_residuals
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_learned, write_figure
     from invariance_probe.reporting.files import check_formats
-    from invariance_probe.training.runs import MODEL, run_config, seed_folder
+    from invariance_probe.reporting.learned_tables import (
+        learned_latex,
+        learned_markdown,
+        learned_rows,
+        learned_table,
+    )
 
     check_formats(asked.formats)
     check_free(asked.out, overwrite=asked.overwrite)
-    kinds = {move.kind for move in parse_transforms(asked.transforms)} & {"rotation", "scaling"}
-    tables, oracles, about = [], [], {}
-    for folder in dict.fromkeys(asked.runs):
-        seeds = run_config(folder).seeds
-        seed = seeds[0] if asked.trained_seed is None else asked.trained_seed
-        network = build_network(str(seed_folder(folder, seed) / MODEL))
-        images = embedded_digits(asked.number, canvas=network.canvas, channels=network.channels)
-        print(f"{network.description}: {aligned_layer(network.module)}")
-        options = {"seed": asked.seed, "device": asked.device}
-        tables.append(learned_residuals(network, asked.transforms, images, **options))
-        depth = max(1, network.module.architecture.depths[-1])
-        found = oracle(network, [f"blocks.{depth - 1}*"], asked.transforms, images, **options)
-        oracles.append(found.accuracy.assign(network=network.name))
-        about[network.name] = {
-            "checkpoint_sha256": network.checkpoint_sha256, "description": network.description,
-            "seed": seed, "layer": aligned_layer(network.module),
-        }  # fmt: skip
-    table = pd.concat(tables, ignore_index=True)
+    residuals, rows, about = [], [], []
+    for config, seed, network, transforms, images in planned(asked):
+        data, name = Path(config.data).name, config.architecture.name
+        found = learned_alignment(network, transforms, images, seed=asked.seed, device=asked.device)
+        print(f"{data}/{name} seed {seed}: {found.layer}", flush=True)
+        table = merged_residuals(found.held, found.working, name)
+        residuals.append(table.assign(data=data, seed=seed))
+        rows.append(learned_rows(found, data, name, seed))
+        about.append({
+            "data": config.data, "network": name, "seed": seed, "layer": found.layer,
+            "oracle_layer": found.warped, "description": network.description,
+            "checkpoint_sha256": network.checkpoint_sha256, "transforms": transforms,
+            "images": images.description, "number": len(images), "images_sha256": images.sha256,
+            "warnings": list(found.held.warnings),
+        })  # fmt: skip
+    each, by_seed = pd.concat(residuals, ignore_index=True), pd.concat(rows, ignore_index=True)
+    table = learned_table(by_seed)
     with whole_folder(asked.out, overwrite=asked.overwrite) as folder:
-        table.to_csv(folder / "learned.csv", index=False, lineterminator="\n")
-        accuracy = pd.concat(oracles, ignore_index=True)
-        accuracy.to_csv(folder / "oracle.csv", index=False, lineterminator="\n")
-        for kind in sorted(kinds):
-            figure = plot_learned(table, kind)
-            for suffix in asked.formats:
-                write_figure(figure, folder / FIGURES / f"learned_{kind}.{suffix}")
-        write_provenance(
-            folder,
-            {"command": command, "networks": about, "images": images.description,
-             "number": len(images), "transforms": asked.transforms, "seed": asked.seed},
-        )  # fmt: skip
-    print(report(table))
-    return ("learned.csv", "oracle.csv", FIGURES, "provenance.json")
+        for name, written in {"residuals": each, "seeds": by_seed, "summary": table}.items():
+            written.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        page = learned_markdown(table)
+        (folder / "table_learned.md").write_text(page, encoding="utf-8")
+        (folder / "table_learned.tex").write_text(learned_latex(table), encoding="utf-8")
+        for (data, kind), _ in table.groupby(["data", "kind"], sort=False):
+            if kind in ("rotation", "scaling", "translation"):
+                figure = plot_learned(each[each["data"] == data], kind, width=asked.figure_width)
+                for suffix in asked.formats:
+                    write_figure(figure, folder / FIGURES / f"learned_{kind}_{data}.{suffix}")
+        write_provenance(folder, {"command": command, "networks": about, "seed": asked.seed})
+    print(f"\n{page}")
+    return ("residuals.csv", "seeds.csv", "summary.csv", "table_learned.md", "table_learned.tex",
+            FIGURES, "provenance.json")  # fmt: skip
 
 
-def report(table: pd.DataFrame) -> str:
-    """The residuals of every network, averaged over the transformations but the identity."""
-    moved = table[~table["identity"]]
-    wide = moved.pivot_table("residual", "network", "rung", sort=False)
-    return "\n" + wide.round(3).to_string()
+def planned(
+    asked: argparse.Namespace,
+) -> Iterator[tuple[TrainConfig, int, Network, str, ImageSet]]:
+    """Configuration, seed, network, transformations and images; all checked before any work."""
+    from invariance_probe.data.digit_sets import upright_digits
+    from invariance_probe.errors import ProbeError
+    from invariance_probe.geometry import parse_transforms
+    from invariance_probe.networks import build_network
+    from invariance_probe.probing.learned import aligned_layer, default_transforms
+    from invariance_probe.training.runs import MODEL, run_config, seed_folder
+
+    plans: list[tuple[TrainConfig, int, Network, str, ImageSet]] = []
+    sets: dict[Any, ImageSet] = {}
+    for folder in dict.fromkeys(asked.runs):
+        config = run_config(folder)
+        transforms = asked.transforms or default_transforms(config.data)
+        parse_transforms(transforms)
+        seeds = asked.trained_seeds or [
+            seed for seed in config.seeds if (seed_folder(folder, seed) / MODEL).exists()
+        ]
+        if not seeds:
+            raise ProbeError(f"no network in '{folder}' is trained yet; train it to the end first")
+        canvas = config.architecture.canvas
+        key = (config.data, canvas)
+        for seed in seeds:
+            network = build_network(str(seed_folder(folder, seed) / MODEL))
+            aligned_layer(network.module)  # type: ignore[arg-type]
+            if key not in sets:
+                sets[key] = upright_digits(
+                    config.data, canvas, asked.data_root, asked.number, asked.seed
+                )
+            plans.append((config, seed, network, transforms, sets[key]))
+    return iter(plans)
 
 
 if __name__ == "__main__":

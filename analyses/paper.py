@@ -3,8 +3,10 @@
 Runs the scripts beside this one, each into a folder of its name under OUT: what the theorem says,
 how far maps can be aligned, where responses move, what alignment is worth to the classifier, how
 the checkpoint compares with an untrained one, and then spatial transformer classifiers, trained and
-measured. What is there already is kept, and training goes on where it stopped, so that the command
-can be given again. `commands.md` lists what made each folder.
+measured, those of published tables of distorted digits beside the published errors, and, where
+data for them are named, ones that localise ever deeper. What is there already is kept, and training
+goes on where it stopped, so that the command can be given again. `commands.md` lists what made each
+folder.
 
 example:
   python analyses/paper.py --network mnist_cnn --checkpoint mine.safetensors --data digits \\
@@ -27,7 +29,8 @@ from _common import parser, run  # noqa: E402  (beside this script)
 
 PROBES = ("theorem", "alignment_error", "channel_shift", "oracle_stn", "baselines",
           "compare_networks")  # fmt: skip
-CLASSIFIERS = ("stn_classifiers", "pose_alignment", "learned_alignment")
+CLASSIFIERS = ("stn_classifiers", "pose_alignment", "learned_alignment", "distorted_digits",
+               "localisation_depth")  # fmt: skip
 ONE_LAYER = "theorem"
 COMMANDS = "commands.md"
 
@@ -48,6 +51,11 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--skip", nargs="+", default=[], help="parts to leave out")
     add("--networks", nargs="+", help="classifiers to train, such as CNN STN-C0 STN-SL1")
     add("--train-data", nargs="+", help="data sets to train on: mnist-r mnist-t ...")
+    add("--distorted-data", nargs="+", help="data sets of distorted_digits; default: all published")
+    add("--families", nargs="+", help="warps of its transformers: affine projective tps")
+    add("--depth-data", nargs="+", help="data sets of localisation_depth; default: it is left out")
+    add("--depth-root", help="where they are")
+    add("--depth-backbone", help="its backbone; default: deep")
     add("--train-root", help="where they are; mnist-* without it: digits of the package")
     add("--seeds", nargs="+", help="a classifier is trained with each")
     add("--preset", help="quick (minutes each) or paper (150,000 steps each)")
@@ -104,21 +112,32 @@ def part(name: str, asked: argparse.Namespace) -> Iterator[tuple[Path, list[str]
             one = name == ONE_LAYER
             words += ["--layer", asked.layers[0]] if one else ["--layers", *asked.layers]
         yield asked.out / name, words
-    elif name == "stn_classifiers":
-        words = given(asked, "networks", "seeds", "preset", "set", "width", "test_number", "passes")
-        words += given(asked, "train_data", option="data")
+    elif name in ("stn_classifiers", "distorted_digits"):
+        words = given(asked, "seeds", "preset", "set", "width", "test_number", "passes")
+        if name == "distorted_digits":
+            words += given(asked, "families") + given(asked, "distorted_data", option="data")
+        else:
+            words += given(asked, "networks") + given(asked, "train_data", option="data")
         words += given(asked, "train_root", option="data-root")
         words += given(asked, "train_number", option="number")
         yield asked.out / name, words + common
+    elif name == "localisation_depth":
+        if asked.depth_data:
+            words = given(asked, "seeds", "preset", "set", "width", "test_number", "passes")
+            words += given(asked, "train_number", option="number")
+            for own, option in (("data", "data"), ("root", "data-root"), ("backbone", "backbone")):
+                words += given(asked, f"depth_{own}", option=option)
+            yield asked.out / name, words + common
     elif name == "pose_alignment":
         more = given(asked, "passes") + given(asked, "test_number", option="number")
         for data in sorted(runs.glob("*")):
             if transformers := sorted(map(str, data.glob("ST*"))):
                 yield asked.out / name / data.name, [*transformers, *more, *common]
     else:
-        for data in sorted(runs.glob("*-r")):
+        root = given(asked, "train_root", option="data-root")
+        for data in sorted(runs.glob("*-[rts]")):
             if transformers := sorted(map(str, data.glob("ST*"))):
-                words = [*transformers, *given(asked, "number"), *common]
+                words = [*transformers, *given(asked, "number"), *root, *common]
                 yield asked.out / name / data.name, words
 
 

@@ -20,6 +20,9 @@ from .images import ImageSet
 
 _Arrays = tuple[np.ndarray, np.ndarray]
 
+# Where Debian's package dataset-fashion-mnist puts the files, under /usr/share/datasets.
+_OTHER_PLACES = {"FashionMNIST": "fashion-mnist"}
+
 _RECONSTRUCT_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
@@ -69,7 +72,13 @@ def torchvision_images(
 
 
 def mnist_file(root: str | Path, name: str, title: str = "MNIST") -> Path:
-    """Return the path of an IDX file of the MNIST family under a root, plain or compressed."""
+    """Return the path of an IDX file of the MNIST family under a root, plain or compressed.
+
+    Fashion-MNIST may also lie under the root as Debian's package has it, in fashion-mnist.
+    """
+    other = Path(root, _OTHER_PLACES.get(title, title), f"{name}.gz")
+    if other.is_file():
+        return other
     return _file(Path(root), f"{title}/raw", (name, f"{name}.gz"), title)
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
+from ._sizes import Size, size_text
+from .arrays import array_images
 from .datasets import torchvision_images
 from .digits import embedded_digits
 from .distortions import VARIANTS, AddedDigits, DistortedDigits, measured_normalisation
@@ -21,6 +23,7 @@ _Values = tuple[float, ...]
 _MNIST: tuple[_Values, _Values] = ((0.1307,), (0.3081,))
 _EMBEDDED = 8_000  # of the 10,000 digits of the package: these train, the last ones test
 _ADDITION = "mnist-addition"
+_DEBIAN = "apt-get install dataset-fashion-mnist"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,47 @@ def digit_examples(
     return replace(made, mean=(law.mean,), std=(law.std,))
 
 
+def upright_digits(
+    name: str,
+    canvas: Size,
+    root: str | Path | None = None,
+    number: int | None = None,
+    seed: int | None = 0,
+) -> ImageSet:
+    """Return test images of a family as they are, in the middle of a canvas of (rows, columns) px.
+
+    `name` is that of a data set of the family, such as "mnist-s": what its images are before they
+    are distorted, without clutter, black all around. `root`, `number` and `seed` as in
+    `load_examples`; without a root these are digits that no network of the package has trained on.
+    Raises ProbeError for other data, a canvas that is smaller than the images, and as
+    `load_examples`.
+
+    >>> upright_digits("mnist-t", (60, 60), number=10).description
+    '10 upright MNIST test images in the middle of 60x60, no clutter'
+    """
+    family = name.lower().partition("-")[0]
+    if name.lower() not in digit_set_names() or name.lower() == _ADDITION:
+        raise ProbeError(
+            f"the upright images of '{name}' are not known; give a run on mnist-*, fashion-* or "
+            "kmnist-* (without addition)"
+        )
+    whole, _ = _part(family, root, train=False)
+    images = whole if number is None else whole.take(number, seed)
+    pixels = _bytes(images).numpy()
+    spare = [shown - side for shown, side in zip(canvas, pixels.shape[1:], strict=True)]
+    if min(spare) < 0:
+        raise ProbeError(
+            f"a canvas of {size_text(canvas)} does not hold images of "
+            f"{size_text(pixels.shape[1:])}; give a larger one"
+        )
+    around = [(0, 0), *((left // 2, left - left // 2) for left in spare)]
+    placed = f"in the middle of {size_text(canvas)}, no clutter" if max(spare) else "as they are"
+    return array_images(
+        np.pad(pixels, around), background=0.0, labels=images.labels, names=images.names,
+        description=f"{len(images):,} upright {_FAMILIES[family].title} test images {placed}",
+    )  # fmt: skip
+
+
 def _part(family: str, root: str | Path | None, train: bool) -> tuple[ImageSet, str]:
     """Return the training or test images, and in words what they are."""
     made = _FAMILIES[family]
@@ -97,6 +141,7 @@ def _part(family: str, root: str | Path | None, train: bool) -> tuple[ImageSet, 
             f'python -c "from torchvision.datasets import {made.of_torchvision}; '
             f"[{made.of_torchvision}('data', train=t, download=True) for t in (True, False)]\" "
             "and give data"
+            + (f", or {_DEBIAN} and give /usr/share/datasets" if family == "fashion" else "")
         )
     digits = embedded_digits()
     there = f"of the package's {len(digits):,} MNIST test digits"

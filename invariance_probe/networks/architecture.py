@@ -32,7 +32,7 @@ class Architecture:
         its own copy of the blocks and warps the input. STN-C0123 has a transformer before each of
         the first three blocks and one after them (depths of two digits: STN-C2.10); STN-SL1x2
         aligns twice with the same localisation network. ST-FCN is STN-C0 on the FCN.
-    backbone : "mnist", "fcn", "svhn" or "plankton".
+    backbone : "mnist", "fcn", "svhn", "plankton" or "deep".
     canvas : size (rows, columns) of the images in pixels.
     positions : labels per image; above 1 the logits are (N, positions, classes).
     family : warps to choose from, see `warp_family`.
@@ -43,6 +43,8 @@ class Architecture:
     fill : normalised background, one value per channel, for beyond="fill".
     parallel : transformers side by side on the input, outputs stacked as channels (C0 only).
     width : fraction of the filters and units of the backbone.
+    dropout : share of values that are dropped where the backbone has dropout; None takes its own
+        (svhn and plankton: 0.5, much for few filters or a short training).
 
     Raises ProbeError for what cannot be built.
 
@@ -63,6 +65,7 @@ class Architecture:
     fill: tuple[float, ...] = (0.0,)
     parallel: int = 1
     width: float = 1.0
+    dropout: float | None = None
 
     def __post_init__(self) -> None:
         self._check_texts()
@@ -107,6 +110,8 @@ class Architecture:
             raise ProbeError(f"canvas {self.canvas!r}; give (rows, columns) in pixels")
         if not _is_number(self.width) or self.width <= 0:
             raise ProbeError(f"width {self.width!r}; give a positive fraction of the filters")
+        if self.dropout is not None and not (_is_number(self.dropout) and 0 <= self.dropout < 1):
+            raise ProbeError(f"dropout {self.dropout!r}; give a share from 0 up to, not with, 1")
         if self.beyond not in ("nearest", "fill"):
             raise ProbeError(f"beyond={self.beyond!r}; give 'fill' or 'nearest'")
         fill: Any = self.fill

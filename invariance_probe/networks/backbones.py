@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,13 @@ class Backbone:
     name: str
     blocks: Callable[[int, float], list[nn.Sequential]]
     top: Callable[[int, int, int, float], nn.Sequential]
+
+
+def set_dropout(parts: Iterable[nn.Module], share: float) -> None:
+    """Set the share that the dropout layers of parts of a classifier drop."""
+    for module in (module for part in parts for module in part.modules()):
+        if isinstance(module, nn.Dropout):
+            module.p = share
 
 
 def _count(filters: int, width: float) -> int:
@@ -140,6 +147,19 @@ def _plankton_top(inputs: int, positions: int, classes: int, width: float) -> nn
     return nn.Sequential(OrderedDict(parts))
 
 
+def _deep_blocks(channels: int, width: float) -> list[nn.Sequential]:
+    blocks, inputs = [], channels
+    for number, filters in enumerate((32, 32, 64, 64, 64, 64), 1):
+        count = _count(filters, width)
+        parts: list[tuple[str, nn.Module]] = [("conv", nn.Conv2d(inputs, count, 3, padding=1))]
+        if number % 2 == 0:
+            parts.append(("pool", nn.MaxPool2d(2)))
+        parts.append(("relu", nn.ReLU()))
+        blocks.append(nn.Sequential(OrderedDict(parts)))
+        inputs = count
+    return blocks
+
+
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
@@ -147,6 +167,7 @@ BACKBONES = {
         Backbone("fcn", lambda channels, width: [], _fcn_top),
         Backbone("svhn", _svhn_blocks, _svhn_top),
         Backbone("plankton", _plankton_blocks, _plankton_top),
+        Backbone("deep", _deep_blocks, _mnist_top),
     )
 }
 
@@ -156,10 +177,12 @@ def backbone(name: str) -> Backbone:
 
     mnist: two valid convolutions, 9x9 and 7x7, of 64 filters with pooling; fcn: fully connected,
     256 and 200 units; svhn: eight 5x5 convolutions and three layers of 3072; plankton: ten 3x3
-    convolutions and two layers of 512. Raises ProbeError for an unknown name.
+    convolutions and two layers of 512; deep: six 3x3 convolutions of 32 and 64 filters with pooling
+    after every second one, of no paper, for small images and localisation at many depths. Raises
+    ProbeError for an unknown name.
 
-    Source: Finnveden, Jansson & Lindeberg 2021 (arXiv:2004.11678); the svhn network is that of
-    Jaderberg et al. 2015, appendix A.5.
+    Source of the others: Finnveden, Jansson & Lindeberg 2021 (arXiv:2004.11678); the svhn network
+    is that of Jaderberg et al. 2015, appendix A.5.
     """
     if name in BACKBONES:
         return BACKBONES[name]

@@ -13,7 +13,7 @@ from ..errors import ProbeError
 from ..geometry import sample, sampling_grid
 from ._capture import evaluating
 from .architecture import Architecture
-from .backbones import backbone
+from .backbones import backbone, set_dropout
 from .block_frames import cell_frame, output_size
 from .heads import localisation_head
 from .transformer import SpatialTransformer, in_parallel
@@ -96,6 +96,8 @@ class Classifier(nn.Module):
             architecture.classes,
             architecture.width,
         )
+        if architecture.dropout is not None:
+            set_dropout((self.blocks, self.copies, self.top), architecture.dropout)
 
     @property
     def has_transformer(self) -> bool:

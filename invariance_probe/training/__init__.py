@@ -1,5 +1,6 @@
 """Training and evaluation of the classifiers that the probes measure."""
 
+from .budget import training_budget
 from .checks import check_fits
 from .config import TrainConfig, architecture_for
 from .distributed import processes
@@ -40,4 +41,5 @@ __all__ = [
     "run_poses",
     "train",
     "train_run",
+    "training_budget",
 ]

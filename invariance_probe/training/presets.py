@@ -34,6 +34,10 @@ _QUICK = Recipe(
     fast=True,
     report_every=50,
 )
+# Found on MNIST-T: at five times the rate a transformer loses the shifted digit among the clutter
+# and does not come back; at the same rate some seeds still do, but not where gradients are clipped.
+_QUICK_SHIFTED = _QUICK.changed({"localisation_factor": 1.0, "clip": 1.0})
+_SHIFTED = ("t", "tc", "rts", "addition")
 _QUICK_LARGE = _QUICK.changed(
     {"iterations": 1_500, "batch_size": 64, "localisation_factor": 1.0, "clip": 5.0}
 )
@@ -67,10 +71,11 @@ def preset(name: str, data: str = "mnist-r") -> Recipe:
     not stated, so the MNIST schedule stands in. Other data take the MNIST schedule.
 
     "quick" takes minutes on two cores and is nobody's published schedule: 5,000 iterations of 128
-    images by Adam with a one-cycle rate, the localisation at five times the rate. Errors are higher
-    than after "paper", and transformers align less far; compare networks with each other, not with
-    published numbers. For SVHN and PlanktonSet, whose networks are a hundred times as costly, it is
-    1,500 iterations of 64 and shows that training works, and no more.
+    images by Adam with a one-cycle rate, the localisation at five times the rate (for digits that
+    are shifted about, T, TC, RTS and addition, at the same rate, with gradients clipped to norm 1).
+    Errors are higher than after "paper", and transformers align less far; compare networks with
+    each other, not with published numbers. For SVHN and PlanktonSet, whose networks are a hundred
+    times as costly, it is 1,500 iterations of 64 and shows that training works, and no more.
 
     Any field can be replaced: `preset("quick").changed({"iterations": 200})`.
     Raises ProbeError for an unknown name.
@@ -82,6 +87,8 @@ def preset(name: str, data: str = "mnist-r") -> Recipe:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"give {' or '.join(PRESETS)}"
         raise ProbeError(f"unknown preset '{name}'; {hint}")
+    if name == "quick" and data.rpartition("-")[2] in _SHIFTED:
+        return _QUICK_SHIFTED
     return _RECIPES[name, kind_of_data(data)]
 
 

@@ -19,6 +19,7 @@ from ..data.catalogue import load_examples
 from ..data.examples import Examples
 from ..errors import ProbeError
 from ..networks import build_classifier
+from ..networks.architecture import Architecture
 from ..networks.checkpoints import load_checkpoint, metadata
 from ..networks.trained import KIND
 from ..probing._plots import Plots, as_html
@@ -173,7 +174,8 @@ def _check_checkpoint(path: Path, about: Mapping[str, str], config: TrainConfig)
         stated = None
     if about.get("kind") != KIND or not isinstance(stated, dict):
         raise ProbeError(f"'{path}' is no classifier of a training run; train that seed again")
-    changed = differences(config.architecture.as_dict(), stated)
+    # A field that architectures did not have when it was written has its default.
+    changed = differences(config.architecture.as_dict(), {**Architecture().as_dict(), **stated})
     if changed:
         raise ProbeError(
             f"'{path}' is the checkpoint of another network ({changed}); put the run's own there, "

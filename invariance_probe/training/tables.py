@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from ..data.examples import Examples
 from .passes import evaluate_passes
@@ -69,7 +69,7 @@ def summarise_errors(table: pd.DataFrame) -> pd.DataFrame:
         by_seed = group.groupby("seed")["error"]
         mean, sd = float(by_seed.mean().mean()), float(by_seed.mean().std())
         seeds = by_seed.ngroups
-        reach = float(student.ppf(0.975, seeds - 1)) * sd / seeds**0.5 if seeds > 1 else np.nan
+        reach = float(stdtrit(seeds - 1, 0.975)) * sd / seeds**0.5 if seeds > 1 else np.nan
         rows.append(
             {
                 "run": run,

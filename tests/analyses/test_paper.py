@@ -54,7 +54,8 @@ def test_arguments_reach_the_scripts(
     out = tmp_path / "o"
     words = ["--network", "resnet18", "--checkpoint", "r.pt", "--by-order", "--data", "photos"]
     words += ["--layers", "layer1", "layer2"]
-    assert script.main([*words, "--skip", "stn_classifiers", "--out", str(out)]) == 0
+    skipped = ["--skip", "stn_classifiers", "distorted_digits"]
+    assert script.main([*words, *skipped, "--out", str(out)]) == 0
     assert list(seen) == [
         "theorem", "alignment_error", "channel_shift", "oracle_stn", "baselines",
         "compare_networks",
@@ -69,6 +70,30 @@ def test_arguments_reach_the_scripts(
     assert seen["compare_networks"][2:8] == [
         "--networks", "resnet18", "symmetrised:resnet18", "--checkpoints", "r.pt", "r.pt",
     ]  # fmt: skip
+
+    seen.clear()
+    words = [*TRAINING, "--distorted-data", "mnist-e", "--families", "tps", "--train-root", "there"]
+    only = ["--only", "distorted_digits", "stn_classifiers"]
+    assert script.main([*words, *only, "--out", str(out)]) == 0
+    assert list(seen) == ["stn_classifiers", "distorted_digits"]
+    own, other = seen["distorted_digits"], seen["stn_classifiers"]
+    for word, given in (("--data", "mnist-e"), ("--families", "tps"), ("--data-root", "there"),
+                        ("--number", "32"), ("--test-number", "30"), ("--seeds", "0"),
+                        ("--out", str(out / "distorted_digits"))):  # fmt: skip
+        assert own[own.index(word) + 1] == given
+    assert "--networks" not in own and "--families" not in other
+    assert other[other.index("--data") + 1] == "mnist-r"
+
+    seen.clear()
+    only = ["--only", "localisation_depth", "--out", str(out)]
+    assert script.main([*TRAINING, *only]) == 0 and not seen  # no data are named
+    words = ["--depth-data", "fashion-r", "--depth-root", "there", "--depth-backbone", "svhn"]
+    assert script.main([*TRAINING, *words, *only]) == 0
+    own = seen["localisation_depth"]
+    for word, given in (("--data", "fashion-r"), ("--data-root", "there"), ("--number", "32"),
+                        ("--backbone", "svhn"), ("--seeds", "0"), ("--passes", "1")):  # fmt: skip
+        assert own[own.index(word) + 1] == given
+    assert "--networks" not in own
 
 
 def test_a_failing_part_ends_it_with_its_code(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import struct
 from collections.abc import Callable
@@ -30,6 +31,21 @@ def write_mnist(root: Path, title: str, number: int = 5) -> None:
         labels = RNG.integers(0, 10, number, dtype=np.uint8)
         (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+
+
+def test_fashion_lies_where_debian_puts_it(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "plain", "FashionMNIST")
+    write_mnist(tmp_path / "plain", "MNIST")
+    place = tmp_path / "datasets" / "fashion-mnist"
+    place.mkdir(parents=True)
+    for file in (tmp_path / "plain" / "FashionMNIST" / "raw").iterdir():
+        (place / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    plain = torchvision_images("FashionMNIST", tmp_path / "plain")
+    for root in (tmp_path / "datasets", place):
+        found = torchvision_images("FashionMNIST", root)
+        assert found.sha256 == plain.sha256 and found.labels.tolist() == plain.labels.tolist()
+    with pytest.raises(ProbeError, match="MNIST is not under"):  # another set's files are not it
+        torchvision_images("MNIST", tmp_path / "datasets")
 
 
 class _Python2(pickle._Pickler):  # the pure-Python one, whose parts can be replaced

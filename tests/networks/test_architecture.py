@@ -86,6 +86,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
         fill=draw(st.one_of(st.tuples(numbers), st.tuples(*[numbers] * channels))),
         parallel=draw(st.integers(1, 3)) if name == "STN-C0" else 1,
         width=draw(st.floats(0.01, 2)),
+        dropout=draw(st.one_of(st.none(), st.floats(0, 0.9))),
     )
 
 
@@ -157,6 +158,8 @@ def test_depths_and_times(name, text):
         ({"width": 0}, "width 0; give a positive fraction of the filters"),
         ({"width": float("nan")}, "width nan; give a positive fraction of the filters"),
         ({"width": "half"}, "width 'half'; give a positive fraction of the filters"),
+        ({"dropout": 1.0}, "dropout 1.0; give a share from 0 up to, not with, 1"),
+        ({"dropout": "half"}, "dropout 'half'; give a share from 0 up to, not with, 1"),
         ({"beyond": "zeros"}, "beyond='zeros'; give 'fill' or 'nearest'"),
         ({"fill": 0.5}, "fill 0.5; give a tuple of finite numbers, one a channel"),
         ({"fill": (float("inf"),)}, "fill (inf,); give a tuple of finite numbers"),

@@ -279,3 +279,12 @@ def test_bad_input():
 def test_what_cannot_be_built(name, fields, text):
     with pytest.raises(ProbeError, match=re.escape(text)):
         build(name, **fields)
+
+
+def test_dropout_of_the_backbone_can_be_lowered_in_all_its_copies():
+    rates = {}
+    for share in (None, 0.1):
+        network = build_classifier(parse_architecture("STN-DL2", **SVHN, width=0.05, dropout=share))
+        modules = network.modules()
+        rates[share] = [module.p for module in modules if isinstance(module, nn.Dropout)]
+    assert rates == {None: [0.5] * 11, 0.1: [0.1] * 11}  # 7 blocks and 3 layers, 1 of the copy

@@ -4,10 +4,20 @@ import pytest
 import torch
 
 from invariance_probe.data import embedded_digits
+from invariance_probe.data.digit_sets import upright_digits
 from invariance_probe.errors import ProbeError
+from invariance_probe.geometry import parse_transforms
 from invariance_probe.networks import Architecture, build_classifier, build_network
+from invariance_probe.networks.frames import measure_frames
 from invariance_probe.probing import probe
-from invariance_probe.probing.learned import LEARNED, aligned_layer, learned_residuals
+from invariance_probe.probing.learned import (
+    LEARNED,
+    aligned_layer,
+    default_transforms,
+    learned_alignment,
+    learned_residuals,
+    warped_layer,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +41,70 @@ def test_the_layer_where_an_alignment_shows_is_called_so(name, layer):
     module.register_forward_hook(lambda *_: calls.append(1))
     network(torch.zeros(1, 1, 28, 28))
     assert len(calls) == int(layer.partition("#")[2] or 1)  # the last of its calls
+
+
+@pytest.mark.parametrize(
+    "name, layer",
+    [("STN-C0", "blocks.0"), ("STN-C1", "blocks.0"), ("STN-C012", "blocks.1"),
+     ("STN-DL1", "blocks.0"), ("STN-SL1", "blocks.0#2")],
+)  # fmt: skip
+def test_an_oracle_aligns_what_the_transformer_warps(name, layer):
+    assert warped_layer(build_classifier(Architecture(name))) == layer
+
+
+# A map's cell is as many pixels as strides and the halving before it make.
+@pytest.mark.parametrize(
+    "name, size, jump",
+    [("STN-C0", 11, 4.0), ("STN-C1", 13, 4.0), ("STN-SL1", 11, 4.0), ("STN-DL1", 11, 4.0)],
+)
+def test_a_transformer_that_halves_has_the_frame_of_the_halved_map(name, size, jump):
+    network = build_network(f"classifier:{name}", canvas=(60, 60), reduction=2, width=0.125)
+    layer = aligned_layer(network.module)
+    frame = measure_frames(network.module, [layer], (60, 60), 1)[layer]
+    assert (frame.size, frame.jump) == ((size, size), (jump, jump))
+    assert frame.centre_offset == (0, 0)
+    # Undoing a shift by whole cells leaves nothing, one by half a cell does.
+    images = upright_digits("mnist-t", (60, 60), number=16)
+    found = learned_alignment(network, "translation:8,-4 translation:6,0", images, channels=False)
+    table = found.held.residuals
+    assert rows(table, "inverse")["translation:8,-4"] < 1e-6
+    assert rows(table, "inverse")["translation:6,0"] > 0.01
+    assert rows(table, "unaligned")["translation:8,-4"] > 0.5
+    # At work an untrained one does the same as at the identity.
+    own = found.working.residuals
+    assert rows(own, "unaligned")["translation:8,-4"] == pytest.approx(
+        rows(table, "unaligned")["translation:8,-4"], rel=1e-4
+    )
+    logits = found.held_oracle.accuracy.set_index(["transform", "treatment"])["logit_residual"]
+    assert logits["translation:8,-4", "inverse"] < 0.1 * logits["translation:8,-4", "nothing"]
+
+
+def test_an_oracle_with_the_transformers_held_sees_no_learned_turn():
+    from invariance_probe.data import array_images
+
+    pixels, labels = marked(40).numpy(), embedded_digits(40).labels
+    images = array_images(pixels, labels=labels)
+    found = learned_alignment(planted("STN-C0"), "rotation:90", images)
+
+    def agreement(oracle, treatment):
+        table = oracle.accuracy.set_index("treatment")
+        return table.loc[treatment, "agreement"], table.loc[treatment, "logit_residual"]
+
+    assert agreement(found.working_oracle, "nothing")[1] < 1e-6
+    assert agreement(found.held_oracle, "nothing")[1] > 0.1
+    assert not found.warps_maps
+
+
+def test_transformations_by_data():
+    angles = [move.parameter for move in parse_transforms(default_transforms("mnist-r"))]
+    assert angles == list(range(-90, 91, 15))
+    shifts = parse_transforms(default_transforms("Fashion-T"))
+    assert len(shifts) == 13 and shifts[0].is_identity
+    assert all(0 in move.parameters and max(map(abs, move.parameters)) <= 16 for move in shifts[1:])
+    factors = [move.parameter for move in parse_transforms(default_transforms("mnist-s"))]
+    assert factors == pytest.approx([2 ** (k / 2) for k in range(-2, 5)])
+    with pytest.raises(ProbeError, match=r"no transformations are known for .* 'street'; give"):
+        default_transforms("street")
 
 
 def rows(table, rung):

@@ -30,6 +30,14 @@ def test_quick_is_short() -> None:
         assert (preset("quick", data).iterations or 0) <= 5_000
 
 
+@pytest.mark.parametrize(("data", "factor"), [("mnist-r", 5), ("fashion-s", 5), ("mnist-t", 1),
+                                              ("mnist-tc", 1), ("mnist-rts", 1)])  # fmt: skip
+def test_quick_is_careful_where_digits_are_shifted(data: str, factor: float) -> None:
+    quick, paper = preset("quick", data), preset("paper", data)
+    assert (quick.localisation_factor, quick.clip) == (factor, 1.0 if factor == 1 else None)
+    assert (paper.localisation_factor, paper.clip) == (1, None)
+
+
 def test_unknown_names() -> None:
     assert PRESETS == ("paper", "quick")
     with pytest.raises(ProbeError, match="unknown preset 'papers'; did you mean 'paper'"):

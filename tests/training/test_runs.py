@@ -183,6 +183,22 @@ def test_the_checkpoint_of_another_network(trained: Path, tmp_path: Path) -> Non
         load_run(folder)
 
 
+def test_a_checkpoint_from_before_a_field_existed(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    go(folder, replace(CONFIG, seeds=(0,)))
+    path = folder / "seed_0" / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    stated = json.loads(about["architecture"])
+    del stated["parallel"]
+    save_file(load_file(path), path, about | {"architecture": json.dumps(stated)})
+    assert equal(load_run(folder).networks[0], load_run(trained).networks[0])
+    stated["width"] = 0.2
+    save_file(load_file(path), path, about | {"architecture": json.dumps(stated)})
+    with pytest.raises(ProbeError, match=r"another network \(width: 0.1 -> 0.2\)"):
+        load_run(folder)
+
+
 def test_configurations_are_checked() -> None:
     with pytest.raises(ProbeError, match="seeds 1, 1; give different ones"):
         replace(CONFIG, seeds=(1, 1))

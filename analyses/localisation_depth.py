@@ -1,0 +1,137 @@
+"""Does it help to localise from deeper features, or to align more than once?
+
+Trains classifiers that localise after more and more blocks, with layers shared or of their own, and
+ones that align several times (what is trained already is kept, what was interrupted goes on), tests
+each in fresh passes and measures the poses that it gives. Training runs go to `runs`, and
+`overview` gets tables over seeds and by seed (CSV, LaTeX, Markdown), a figure with every seed for
+each data set, and the command.
+
+example:
+  python analyses/localisation_depth.py --data fashion-r --data-root /usr/share/datasets \\
+      --width 0.25 --set iterations=1500 batch_size=64 --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+_HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
+
+from _common import bare_parser, run, write_provenance  # noqa: E402  (beside this script)
+from _stn import (  # noqa: E402
+    OVERVIEW,
+    STOPPED,
+    config_of,
+    errors_of,
+    examples_of,
+    recipes_of,
+    run_provenance,
+    trained,
+    training_arguments,
+)
+from stn_classifiers import has_poses  # noqa: E402
+
+if TYPE_CHECKING:
+    from invariance_probe.data.examples import Examples
+    from invariance_probe.training import TrainConfig
+
+NETWORKS = ("CNN", "STN-C0", "STN-SL1", "STN-SL2", "STN-SL4", "STN-DL1", "STN-DL2", "STN-DL4",
+            "STN-SL2x2", "STN-SL2x3")  # fmt: skip
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the analysis; 0 when it is written, 2 for input it cannot use."""
+    made = bare_parser("localisation_depth", __doc__)
+    add = made.add_argument
+    add("--networks", nargs="+", default=list(NETWORKS), help="such as CNN STN-SL4 STN-SL4x2")
+    add("--data", nargs="+", default=["fashion-r"], help="data sets by name: fashion-r street ...")
+    add("--backbone", default="deep", help="mnist, svhn, plankton or deep (default)")
+    add("--network-arg", nargs="+", metavar="KEY=VALUE", help="fields of the architecture")
+    training_arguments(made)
+    return run("localisation_depth", analyse, made.parse_args(words), words, STOPPED)
+
+
+def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
+    """Train what is missing, measure all, and write the overview whole or not at all."""
+    import pandas as pd
+
+    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
+    from invariance_probe.reporting import write_figure
+    from invariance_probe.reporting.depths import (
+        depth_latex,
+        depth_markdown,
+        depth_rows,
+        depth_table,
+        plot_depths,
+    )
+    from invariance_probe.reporting.files import check_formats
+    from invariance_probe.training.budget import training_budget
+    from invariance_probe.training.pose_runs import run_pose_statistics, run_poses
+
+    check_formats(asked.formats)
+    check_free(asked.out / OVERVIEW, overwrite=asked.overwrite)
+    plans, tests = planned(asked)
+    runs = trained(plans, tests, asked)
+    errors, poses = [], []
+    for key, one in runs.items():
+        test = tests[one.config.data]
+        errors.append(errors_of(key, one, test, asked))
+        if has_poses(one, test):
+            found = run_poses(
+                one, test, passes=asked.passes, seed=asked.test_seed, device=asked.device
+            )
+            poses.append(run_pose_statistics(found, key, seed=asked.test_seed))
+    networks = {key: one.config.architecture for key, one in runs.items()}
+    rows = depth_rows(pd.concat(errors), pd.concat(poses) if poses else None, networks)
+    table = depth_table(rows)
+    note = "; or ".join(dict.fromkeys(training_budget(one) for one in runs.values())) + "."
+    page = depth_markdown(table, f"Trained: {note}")
+    with whole_folder(asked.out / OVERVIEW, overwrite=asked.overwrite) as folder:
+        written = {"seeds": rows, "summary": table, "errors": pd.concat(errors)}
+        for name, content in (written | ({"poses": pd.concat(poses)} if poses else {})).items():
+            content.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        (folder / "table_depths.md").write_text(page, encoding="utf-8")
+        text = depth_latex(table, f"Trained: {note}")
+        (folder / "table_depths.tex").write_text(text, encoding="utf-8")
+        for data, own in rows.groupby("data", sort=False):
+            if (own["kind"] != "none").any():
+                figure = plot_depths(own, width=asked.figure_width)
+                for suffix in asked.formats:
+                    path = folder / FIGURES / f"depths_{Path(str(data)).name}.{suffix}"
+                    write_figure(figure, path)
+        described = {key: run_provenance(one) for key, one in runs.items()}
+        about = {"command": command, "passes": asked.passes, "seed": asked.test_seed}
+        write_provenance(folder, about | {"runs": described})
+    print(f"\n{page}")
+    return (*(["runs"] if asked.runs is None else []), OVERVIEW)
+
+
+def planned(
+    asked: argparse.Namespace,
+) -> tuple[dict[str, tuple[TrainConfig, Examples]], dict[str, Examples]]:
+    """What is to be trained, by "data/network", and test examples by data; checked before work."""
+    from invariance_probe._console.reading import arguments
+    from invariance_probe.networks import build_classifier
+    from invariance_probe.training import architecture_for
+
+    recipes = recipes_of(asked, asked.data)
+    given = {"backbone": asked.backbone, "width": asked.width}
+    given |= arguments(asked.network_arg, "--network-arg", "dropout=0.1") or {}
+    plans, tests = {}, {}
+    for data in dict.fromkeys(asked.data):
+        examples, tests[data] = examples_of(asked, data)
+        for name in dict.fromkeys(asked.networks):
+            built = architecture_for(name, data, examples, **given)
+            build_classifier(built)  # depths beyond the backbone's are found now, not in hours
+            config = config_of(asked, data, built, recipes[data])
+            plans[f"{Path(data).name}/{built.name}"] = (config, examples)
+    return plans, tests
+
+
+if __name__ == "__main__":
+    sys.exit(main())
