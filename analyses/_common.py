@@ -41,9 +41,21 @@ def bare_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     add = made.add_argument
     add("--device", default="cpu", help="cpu, cuda")
     add("--formats", nargs="+", default=["svg", "png"], help="of the figures: svg png pdf")
+    add("--figure-width", type=millimetres, metavar="MM", help="of every figure, 85 for one column")
     add("--out", type=Path, default=Path("figures") / name, help="folder to write")
     add("--overwrite", action="store_true", help="replace an earlier result in that folder")
     return made
+
+
+def millimetres(text: str) -> float:
+    """A figure's width, refused before any work."""
+    from invariance_probe.errors import ProbeError
+    from invariance_probe.reporting.style import checked_width
+
+    try:
+        return float(checked_width(float(text)) or 0.0)
+    except ProbeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def probe_config(

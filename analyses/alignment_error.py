@@ -57,14 +57,14 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             config = probe_config(asked, transforms, asked.layers)
             result = run_config(config)
             result.save(folder / name)
-            save_figures(result, folder / name / FIGURES, asked.formats)
+            save_figures(result, folder / name / FIGURES, asked.formats, width=asked.figure_width)
             results.append(result)
             print(to_markdown(result))
             for warning in result.warnings:
                 print(f"note: {warning}")
         figures = folder / OVERVIEW / FIGURES
         figures.mkdir(parents=True)
-        figure = plot_residuals(results, rungs=SHOWN)
+        figure = plot_residuals(results, rungs=SHOWN, width=asked.figure_width)
         for kind in asked.formats:
             figure.savefig(figures / f"residuals.{kind}")
         about = {

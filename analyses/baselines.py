@@ -77,7 +77,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             print(f"{name}\n\n{page}")
             for warning in table.attrs["provenance"]["warnings"]:
                 print(f"note: {warning}")
-        figure = plot_baselines(tables)
+        figure = plot_baselines(tables, width=asked.figure_width)
         for suffix in asked.formats:
             write_figure(figure, folder / OVERVIEW / FIGURES / f"baselines.{suffix}")
         about = {name: table.attrs["provenance"] for name, table in tables.items()}

@@ -64,7 +64,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             config = probe_config(asked, transforms, asked.layers)
             result = run_config(config)
             result.save(folder / name)
-            save_figures(result, folder / name / FIGURES, asked.formats)
+            save_figures(result, folder / name / FIGURES, asked.formats, width=asked.figure_width)
             table = overview(result)
             print(report(table))
             for warning in result.warnings:

@@ -77,7 +77,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             results[name].save(folder / name)
         found = compare(results, layers=match, along=asked.along)
         found = replace(found, provenance={**found.provenance, "command": command})
-        write_comparison(found, folder / COMPARISON, asked.formats)
+        write_comparison(found, folder / COMPARISON, asked.formats, width=asked.figure_width)
     print(comparison_markdown(found, quantities=[q for q in SHOWN if q in found.quantities]))
     return parts
 

@@ -67,7 +67,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         probed.save(folder / "probe")
         own = folder / "overview"
         own.mkdir()
-        print(write_overview(own, found, probed, asked.formats))
+        print(write_overview(own, found, probed, asked.formats, asked.figure_width))
         about = {"command": command, "oracle": found.provenance, "probe": probed.provenance}
         write_provenance(own, about)
     for _, row in found.inadmissible.iterrows():
@@ -78,7 +78,11 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
 
 
 def write_overview(
-    folder: Path, found: OracleResult, probed: Result, formats: Sequence[str]
+    folder: Path,
+    found: OracleResult,
+    probed: Result,
+    formats: Sequence[str],
+    width: float | None = None,
 ) -> str:
     """Write tables and figures that hold both; returns what tells most, as Markdown."""
     from invariance_probe.probing.storage import FIGURES
@@ -110,7 +114,8 @@ def write_overview(
             path = folder / f"table_{measure}.{suffix}"
             path.write_text("\n".join(parts), encoding="utf-8")
         for suffix in formats:
-            write_figure(plot_oracle(found, measure), folder / FIGURES / f"{measure}.{suffix}")
+            figure = plot_oracle(found, measure, width=width)
+            write_figure(figure, folder / FIGURES / f"{measure}.{suffix}")
     tables = {"summary": rungs_and_accuracies(probed, found)}
     if len(moving):
         tables["accuracy"] = oracle_table(found)

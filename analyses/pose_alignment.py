@@ -78,7 +78,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     table = pd.concat(rows, ignore_index=True)
     with whole_folder(asked.out, overwrite=asked.overwrite) as folder:
         table.to_csv(folder / "poses.csv", index=False, lineterminator="\n")
-        for name, figure in pose_figures(shown, test, seed=asked.seed):
+        for name, figure in pose_figures(shown, test, seed=asked.seed, width=asked.figure_width):
             for suffix in asked.formats:
                 write_figure(figure, folder / FIGURES / f"{name}.{suffix}")
         about = {

@@ -95,7 +95,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         for part, result in results.items():
             result.save(folder / part)
         own = folder / PARTS[-1]
-        figure = plot_theorem(shown, results["gaussian"])
+        figure = plot_theorem(shown, results["gaussian"], width=asked.figure_width)
         for suffix in asked.formats:
             write_figure(figure, own / FIGURES / f"theorem.{suffix}")
         table.to_csv(own / "residuals.csv", index=False, lineterminator="\n")

@@ -218,6 +218,7 @@ def plot(
     result: Annotated[Path, typer.Argument(metavar="RESULT-FOLDER", show_default=False)],
     out: opt.FiguresOut = None,
     formats: opt.Formats = "svg,png",
+    figure_width: opt.FigureWidth = None,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Draw the figures of a result again."""
@@ -228,7 +229,7 @@ def plot(
 
     loaded = load_result(result)
     with talk.progress("drawing") as report, writing.moved_into(folder) as place:
-        names = writing.write_figures(loaded, place, chosen, report)
+        names = writing.write_figures(loaded, place, chosen, report, figure_width)
     ending.written.append(folder)
     for name in names:
         talk.say(str(folder / name))
@@ -304,11 +305,14 @@ def report(
     runs: opt.Runs,
     out: opt.ReportOut = Path("report"),
     paper: opt.Paper = False,
+    figure_width: opt.PaperWidth = None,
     viewer: opt.Viewer = True,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Write the report of results: one HTML page, Markdown, and files for a paper."""
-    reporting.report(runs, out, paper=paper, viewer=viewer, overwrite=overwrite)
+    reporting.report(
+        runs, out, paper=paper, figure_width=figure_width, viewer=viewer, overwrite=overwrite
+    )
 
 
 @app.command()

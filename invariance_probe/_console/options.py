@@ -187,6 +187,18 @@ FiguresOut = Annotated[
     Option("--out", metavar="FOLDER", help="[default: figures/ in the result folder]"),
 ]
 Formats = Annotated[str, Option("--format", metavar="svg,png,pdf", help="Kinds of files.")]
+FigureWidth = Annotated[
+    float | None,
+    Option(
+        "--figure-width",
+        metavar="MM",
+        help="Of every figure: 85 for one column, 170 for two. [default: as its panels need]",
+    ),
+]
+PaperWidth = Annotated[
+    float | None,
+    Option("--figure-width", metavar="MM", help="Of the figures in paper/. [default: 85]"),
+]
 ShownRun = Annotated[
     Path | None,
     Argument(metavar="RESULT", help="Folder of a probe, or saved pictures.", show_default=False),

@@ -11,7 +11,15 @@ from . import ending
 from .talk import progress, say
 
 
-def report(runs: Sequence[Path], out: Path, *, paper: bool, viewer: bool, overwrite: bool) -> None:
+def report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    paper: bool,
+    figure_width: float | None,
+    viewer: bool,
+    overwrite: bool,
+) -> None:
     """Write the report of the results in the folders and say where it lies."""
     from ..reporting.report import check_report_free
     from ..reporting.report import report as write
@@ -19,7 +27,8 @@ def report(runs: Sequence[Path], out: Path, *, paper: bool, viewer: bool, overwr
     check_report_free(out, overwrite=overwrite)
     with progress("reporting") as tell:
         page = write(
-            list(runs), out, paper=paper, viewer=viewer, overwrite=overwrite,
+            list(runs), out, paper=paper, viewer=viewer, overwrite=overwrite, processes=2,
+            figure_width=85.0 if figure_width is None else figure_width,
             progress=lambda text: tell(0, 0, text),
         )  # fmt: skip
     ending.written.append(out)

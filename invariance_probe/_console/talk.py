@@ -68,7 +68,8 @@ def progress(title: str, width: int = 30, lines_every: float = LINES_EVERY) -> I
                 said = now
                 left = (now - start) * (total - done) / (done - began) if done > began else None
                 ahead = "" if left is None else f", {duration(left)} left"
-                console.print(Text(f"{title}: {done} of {total}, {text}{ahead}"), soft_wrap=True)
+                counted = f"{done} of {total}, " if total else ""
+                console.print(Text(f"{title}: {counted}{text}{ahead}"), soft_wrap=True)
 
         yield line
         console.print(Text(f"{title}: {time.monotonic() - start:.1f} s"), soft_wrap=True)

@@ -67,14 +67,19 @@ def write_result(result: Result, folder: Path, *, figures: bool) -> None:
 
 
 def write_figures(
-    result: Result, folder: Path, formats: Sequence[str], report: Report
+    result: Result,
+    folder: Path,
+    formats: Sequence[str],
+    report: Report,
+    width: float | None = None,
 ) -> list[str]:
     """Draw all figures that a result alone allows; returns the names of the files."""
     from ..reporting import save_figures
 
     paths = save_figures(
-        result, folder, formats, progress=lambda name: report(0, 0, f"drawing {name}")
-    )
+        result, folder, formats, width=width,
+        progress=lambda name: report(0, 0, f"drawing {name}"),
+    )  # fmt: skip
     return sorted(path.name for path in paths)
 
 

@@ -14,7 +14,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..errors import ProbeError
@@ -206,6 +205,8 @@ def _procrustes(cross: Array) -> Array:
 
 def _assign(auto: Array, cross: Array, target: Array) -> NDArray[np.int64]:
     """The one-to-one choice of aligned channels with the least squared error."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and reports need none of it
+
     cost = target[:, None] + np.diag(auto)[None, :] - 2 * cross
     return np.asarray(linear_sum_assignment(cost)[1], dtype=np.int64)
 

@@ -199,7 +199,8 @@ def _convolved(
     planes = seen.reshape(-1, 1, *images.shape[2:]).float()
     kernel = torch.ones(1, 1, *weight.shape[2:], device=images.device)
     if local:
-        size = func(planes.to("meta"), kernel.to("meta"), **given).shape[2:]
+        # One plane is cheap; on the device "meta" this would import sympy, half a second of it.
+        size = func(planes[:1], kernel, **given).shape[2:]
         spread = F.interpolate(planes, size=size) > 0.5
     else:
         with torch.backends.mkldnn.flags(enabled=True):  # no NaN here that it could smear

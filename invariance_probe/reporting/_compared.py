@@ -22,7 +22,7 @@ from ..probing.options import CEILING, FLOOR
 from ._panels import angle_axis, scale_axis
 from ._select import CURVES, around, known, unrolled
 from .curves import XLABELS, move_names, turned
-from .style import GREY, NARROW, SHADE, WIDE, RungStyle, new_figure
+from .style import GREY, NARROW, SHADE, WIDE, RungStyle, checked_width, new_figure
 
 Columns = tuple[str, str, str]
 """Columns of a value, of its lower and of its upper end."""
@@ -110,6 +110,7 @@ def pair_grid(
     `subtitles` names the block's first transformation below the layer. The last of what is
     returned is the room of a panel in millimetres.
     """
+    width = checked_width(width)
     panels = [(layer, block) for block in blocks for layer in block.layers]
     most = max(len(block.layers) for block in blocks)
     wide = WIDE if width is None and most > 2 else width or NARROW

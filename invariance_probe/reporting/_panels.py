@@ -11,9 +11,47 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 
 from ..errors import ProbeError
-from .style import NARROW, WIDE, new_figure
+from ._fitting import LINE, wrapped
+from .style import NARROW, WIDE, checked_width, new_figure
 
 _COLUMNS = 4
+_LEAST, _MARGIN = 29.0, 16.0  # millimetres: of a panel, and left of the first one
+
+
+def panel_columns(
+    blocks: Sequence[int],
+    width: float | None = None,
+    *,
+    least: float = _LEAST,
+    most: int = _COLUMNS,
+    margin: float = _MARGIN,
+) -> int:
+    """How many panels stand side by side in a figure of `width` millimetres (None: at most).
+
+    As many as have `least` millimetres each beside a `margin` for labels.
+
+    >>> panel_columns([6]), panel_columns([6], 85), panel_columns([6, 1], 120), panel_columns([1])
+    (4, 2, 3, 1)
+    """
+    asked = checked_width(width)
+    fit = most if asked is None else max(1, int((asked - margin) // least))
+    return max(1, min(fit, most, max(blocks)))
+
+
+def panel_room(columns: int, width: float | None = None, margin: float = _MARGIN) -> float:
+    """Millimetres that the title of one of so many panels side by side has."""
+    return (_width(columns, width) - margin) / columns - 2.5
+
+
+def titles(names: Sequence[str], room: float) -> tuple[list[str], float]:
+    """Names broken to fit `room` millimetres, and the millimetres that this adds above a panel."""
+    broken = [wrapped(name, room) for name in names]
+    more = [one.count("\n") - name.count("\n") for one, name in zip(broken, names, strict=True)]
+    return broken, LINE * max(more, default=0)
+
+
+def _width(columns: int, width: float | None) -> float:
+    return checked_width(width) or (NARROW if columns == 1 else WIDE)
 
 
 def panel_rows(blocks: Sequence[int], columns: int = _COLUMNS) -> tuple[int, int]:
@@ -27,17 +65,20 @@ def panel_grid(
     *,
     row_height: float,
     extra: float,
-    columns: int = _COLUMNS,
+    columns: int | None = None,
+    width: float | None = None,
     share_x: bool = False,
     share_y: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """A new figure with one panel per entry, `blocks` giving how many each block has.
 
-    `row_height` and `extra` (for a legend) are millimetres. Panels share their axes where asked;
-    inner tick labels of a shared y axis are left out.
+    `row_height`, `extra` (for a legend) and `width` are millimetres; without a width one panel
+    takes a column of the page, several take two. `columns` is by default what `panel_columns`
+    says. Panels share their axes where asked; inner tick labels of a shared y axis are left out.
     """
-    columns, rows = panel_rows(blocks, columns)
-    figure = new_figure(NARROW if columns == 1 else WIDE, rows * row_height + extra)
+    most = panel_columns(blocks, width) if columns is None else columns
+    columns, rows = panel_rows(blocks, most)
+    figure = new_figure(_width(columns, width), rows * row_height + extra)
     grid = figure.add_gridspec(rows, columns)
     axes: list[Axes] = []
     row = 0
@@ -82,9 +123,9 @@ def given_axes(axes: Axes | Iterable[Axes], number: int) -> tuple[Figure, list[A
 def angle_axis(ax: Axes, low: float, high: float, *, which: str = "x", labels: int = 6) -> None:
     """Ticks at round angles (degrees) over [low, high], at most about `labels` of them named."""
     span = max(high - low, 1e-9)
-    steps = (1, 2, 5, 10, 15, 30, 45, 90)
-    step = next((s for s in steps if span / s <= labels), 90)
-    minor = {90: 45, 45: 15, 30: 10, 15: 5, 10: 5}.get(step, step)
+    steps = (1, 2, 5, 10, 15, 30, 45, 90, 180)
+    step = next((s for s in steps if span / s <= labels), 180)
+    minor = {180: 90, 90: 45, 45: 15, 30: 10, 15: 5, 10: 5}.get(step, step)
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(FixedLocator(_multiples(low, high, step)))
     axis.set_minor_locator(FixedLocator(_multiples(low, high, minor)))
@@ -142,5 +183,6 @@ def edges(centres: np.ndarray) -> np.ndarray:
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    # Ends that were given as text, such as 1.41421356 for √2, count as what they stand for.
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
     return [step * index for index in range(first, last + 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from ..data.examples import Batch, Examples
 from ..errors import ProbeError
 from ..training.poses import pose_parameters, single_labels
-from .style import NARROW, WIDE, new_figure, styled
+from ._fitting import text_width, wrapped
+from .style import NARROW, WIDE, checked_width, new_figure, styled
 
 Array = NDArray[np.float64]
 
 _CANDIDATES = 8  # draws per column from which the parameters shown are chosen
 _GAP = 0.18  # between the columns of two examples, as a fraction of a column
+_LEAST = 6.0  # millimetres of a picture
 _ROOM = 1e-3  # a smaller spread of an applied parameter is none
 
 
@@ -30,6 +32,8 @@ def plot_aligned(
     indices: Sequence[int] | None = None,
     draws: int = 3,
     seed: int = 0,
+    *,
+    width: float | None = None,
 ) -> Figure:
     """Draw some images under several transformations, and how each network aligns them.
 
@@ -38,6 +42,7 @@ def plot_aligned(
     transformations: of eight times as many passes those that spread the applied angle, scale or
     shift evenly, from lowest to highest, as written above. A network that works shows an example
     the same way in all its columns. One that warps maps is shown by the motion it applies to them.
+    `width` is millimetres; columns that do not fit go on below.
 
     Convention: angles in degrees, counter-clockwise on the screen; × factor; (dx, dy) in pixels.
     Source of the figure: Finnveden, Jansson & Lindeberg, ICPR 2020.
@@ -45,6 +50,7 @@ def plot_aligned(
     Raises ProbeError for examples that are not there and networks without a transformer.
     """
     _check(networks)
+    checked_width(width)
     if draws < 1:
         raise ProbeError(f"{draws} draws; show each image at least once")
     chosen = list(indices) if indices is not None else _one_per_class(examples, seed)
@@ -60,7 +66,7 @@ def plot_aligned(
     return _grid(
         {name: [part[place] for place in range(len(chosen)) for part in shown]
          for name, shown in rows.items()},
-        titles, examples.canvas, group=draws,
+        titles, examples.canvas, group=draws, width=width,
     )  # fmt: skip
 
 
@@ -72,17 +78,20 @@ def plot_class_means(
     passes: int = 1,
     seed: int = 0,
     batch_size: int = 500,
+    *,
+    width: float | None = None,
 ) -> Figure:
     """Draw the mean image of each class as it is given, and as each network aligns it.
 
     The first row holds the means of the inputs, then comes a row per network; columns are the
     `classes` (by default the first ten). The better the images of a class come to one pose, the
-    sharper their mean. All `examples` in `passes` passes count.
+    sharper their mean. All `examples` in `passes` passes count. `width` is as in `plot_aligned`.
 
     Raises ProbeError for classes without images, for images with several labels and for networks
     without a transformer.
     """
     _check(networks)
+    checked_width(width)
     shown = list(range(min(examples.classes, 10))) if classes is None else list(classes)
     sums = {name: [torch.zeros(())] * len(shown) for name in ("input", *networks)}
     counts = np.zeros(len(shown), dtype=int)
@@ -110,7 +119,7 @@ def plot_class_means(
         )
         for name, parts in sums.items()
     }
-    return _grid(rows, [str(label) for label in shown], examples.canvas)
+    return _grid(rows, [str(label) for label in shown], examples.canvas, width=width)
 
 
 def _grid(
@@ -118,29 +127,50 @@ def _grid(
     titles: Sequence[str],
     canvas: tuple[int, int],
     group: int = 0,
+    width: float | None = None,
 ) -> Figure:
-    """Pictures by row, titles above the first; a gap after every `group` columns."""
-    across = len(titles)
-    width = WIDE if across > 4 else NARROW
+    """Pictures by row, titles above the first; a gap after every `group` columns.
+
+    Where a `width` is given, columns that have no room for their titles go on in rows below.
+    """
+    number = len(titles)
+    wide = width or (WIDE if number > 4 else NARROW)
+    across = number if width is None else _columns(titles, wide, group, rows)
+    bands = -(-number // across)
     gaps = (across - 1) // group if group > 1 else 0
-    cell = (width - 6.0) / (across + _GAP * gaps)
+    cell = (wide - 6.0) / (across + _GAP * gaps)
+    height = cell * canvas[0] / canvas[1]
+    # Names of networks stand upright beside a row of pictures.
+    names = [wrapped(name, max(height - 0.5, 6.0), 7.0) for name in rows]
     lines = 1 + max(title.count("\n") for title in titles)
-    figure = new_figure(width, 1.0 + 3.4 * lines + len(rows) * cell * canvas[0] / canvas[1])
+    figure = new_figure(wide, bands * (1.0 + 3.4 * lines + len(rows) * height))
     places = [column + (column // group if gaps else 0) for column in range(across)]
     ratios = [1.0 if place in places else _GAP for place in range(across + gaps)]
-    grid = figure.add_gridspec(len(rows), across + gaps, width_ratios=ratios)
+    grid = figure.add_gridspec(bands * len(rows), across + gaps, width_ratios=ratios)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)  # type: ignore[call-arg]
-    for row, (name, pictures) in enumerate(rows.items()):
-        for place, title, picture in zip(places, titles, pictures, strict=True):
-            ax = figure.add_subplot(grid[row, place])
+    for row, (name, pictures) in enumerate(zip(names, rows.values(), strict=True)):
+        for column, (title, picture) in enumerate(zip(titles, pictures, strict=True)):
+            band, place = divmod(column, across)
+            ax = figure.add_subplot(grid[band * len(rows) + row, places[place]])
             _picture(ax, picture)
             if row == 0:
                 ax.set_title(title, fontsize=7.0, loc="center", pad=2.0)
             if place == 0:
                 ax.set_ylabel(name, labelpad=2.0, fontsize=7.0)
     return figure
+
+
+def _columns(titles: Sequence[str], width: float, group: int, names: Iterable[str]) -> int:
+    """How many pictures have room side by side, in whole groups where one fits."""
+    # A title stands above a picture, the name of a row upright beside it, in a few lines if long.
+    beside = min(12.0, 0.5 + max(text_width(name, 7.0) for name in names))
+    least = max(_LEAST, beside, 1.0 + max(text_width(title, 7.0) for title in titles))
+    fit = max(1, min(len(titles), int((width - 6.0) // (least * (1 + _GAP / max(group, 1))))))
+    if 1 < group <= fit:
+        return fit - fit % group
+    return -(-len(titles) // -(-len(titles) // fit))  # rows of nearly equal length
 
 
 def _check(networks: Mapping[str, nn.Module]) -> None:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from ..errors import ProbeError
 from ..probing.baselines.table import ALL, OUTPUT
+from ._fitting import legend_below, text_width, wrapped
 from ._panels import given_axes
 from .style import (
     BLUE,
@@ -24,11 +25,13 @@ from .style import (
     SHADE,
     VERMILLION,
     WIDE,
+    checked_width,
     new_figure,
     styled,
 )
 
 _LOOKS = ((VERMILLION, "o"), (BLUE, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"))
+_NAMES, _LEAST = 0.3, 21.0  # share of the width that names may take; millimetres of a panel
 _GENERATORS = {"rotation": "rotation", "scaling": "scaling", "translation": "translation_x"}
 
 
@@ -61,6 +64,7 @@ def plot_baselines(
     layers: str | Iterable[str] | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw every measure of a table of `baselines` against depth, one panel a measure.
 
@@ -69,7 +73,7 @@ def plot_baselines(
     are; bars are intervals where there are any. Grey, in the panel of residuals, is the band
     between floor and ceiling. Values are those over all transformations of a table; the Lie
     derivative is that of the generator of the table's kind. Measures that no table has are left
-    out, and so are points that are not finite.
+    out, and so are points that are not finite. `width` is millimetres, as in `plot_residuals`.
 
     Raises ProbeError for an unknown layer, and where there is nothing to draw.
     """
@@ -79,21 +83,30 @@ def plot_baselines(
     names = _layers(given, layers)
     here = set().union(*(set(table["measure"]) for table in given.values()))
     panels = [panel for panel in _PANELS if {panel.filled, panel.open} & here]
+    wide = checked_width(width) or WIDE
+    ticks = [wrapped(name, _NAMES * wide, 7.0) for name in names]
+    columns = len(panels)
     if axes is None:
-        figure: Figure = new_figure(WIDE, 34.0 + len(names) * max(5.0, 3.6 * len(given)))
-        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)
-        chosen = list(grid[0])
+        if width is not None:
+            beside = 6.0 + max(text_width(one, 7.0) for one in ticks)
+            fit = max(1, min(columns, int((wide - beside) // _LEAST)))
+            columns = -(-columns // -(-columns // fit))  # rows of nearly equal length
+        rows = -(-len(panels) // columns)
+        line = max(5.0, 3.6 * len(given), 3.0 * max(1 + one.count("\n") for one in ticks))
+        figure: Figure = new_figure(wide, 10.0 + rows * (20.0 + len(names) * line))
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        chosen = list(grid.flat)
+        for spare in chosen[len(panels) :]:
+            spare.remove()
+        chosen = chosen[: len(panels)]
     else:
         figure, chosen = given_axes(axes, len(panels))
     for place, (panel, ax) in enumerate(zip(panels, chosen, strict=True)):
         for number, table in enumerate(given.values()):
             _draw(ax, panel, table, names, number, len(given))
-        _finish(ax, panel, names, first=place == 0)
+        _finish(ax, panel, ticks, first=place % columns == 0)
     if axes is None:
-        figure.legend(
-            handles=_handles(list(given)), loc="outside lower center",
-            borderaxespad=0.2, ncols=3 + len(given),
-        )  # fmt: skip
+        legend_below(figure, _handles(list(given)), most=3 + len(given))
     return figure
 
 

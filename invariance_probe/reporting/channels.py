@@ -14,7 +14,18 @@ from matplotlib.patches import Patch
 
 from ..errors import ProbeError
 from ..probing import Result
-from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel_rows, scale_axis
+from ._fitting import legend_below, text_width
+from ._panels import (
+    angle_axis,
+    given_axes,
+    leftmost,
+    lowest,
+    panel_columns,
+    panel_grid,
+    panel_room,
+    scale_axis,
+    titles,
+)
 from ._select import (
     Block,
     around,
@@ -28,13 +39,15 @@ from .curves import axis_label, depth, move_names, turned
 from .style import BLUE, FAINT, ORANGE, SKY, VERMILLION, styled
 
 _COLOURS = "RdBu"  # as in the heat map of `recovered`: blue is what one hopes for
-_PANEL = 33.0  # millimetres, the narrowest of a figure of two columns
+_PANEL = 31.0  # millimetres, the narrowest of a figure of two columns
+_BESIDE = 120.0  # millimetres, the narrowest figure of several panels with a colour bar beside them
 _MOVED = {
     "moved": ("variance in channels that moved", VERMILLION, "o", "-"),
     "moved_by_chance": ("the same by chance", ORANGE, "", (0, (5, 1.5))),
     "strongest_changed": ("cells whose strongest channel changed", BLUE, "s", "-"),
     "strongest_changed_floor": ("the same, input aligned (floor)", SKY, "", ":"),
 }
+_ALONE = {"moved_by_chance": "d", "strongest_changed_floor": "<"}  # marks of single values
 _RUNGS = ("inverse_permuted", "inverse_orthogonal", "inverse_linear")
 
 
@@ -68,6 +81,7 @@ def plot_channel_shift(
     transform: str | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw correlations between original channels and those of the maps aligned by h⁻¹.
 
@@ -76,7 +90,7 @@ def plot_channel_shift(
     order of the permutation found, so that stand-ins lie on the diagonal. A ring marks every
     channel's own place: on the diagonal where it stayed, elsewhere where another took over.
     A panel per layer, all by default that have correlations (up to 256 channels). All numbers are
-    of the fit half.
+    of the fit half. `width` is millimetres, as in `plot_residuals`.
 
     Raises ProbeError for an unknown layer or transform, layers without correlations, and results
     measured without channels.
@@ -92,34 +106,47 @@ def plot_channel_shift(
         )
     move = telling_transform(result) if transform is None else choose_transform(result, transform)
     sizes = [len(names)]
-    columns, _ = panel_rows(sizes)
+    columns = panel_columns(sizes, width, margin=12.0)
+    # Where panels are small the colour bar stands below, and they are as wide as can be.
+    below = axes is None and columns > 1 and width is not None and width < _BESIDE
+    room = panel_room(columns, width, 12.0 if below else 28.0)
+    small = room < 42
+    heads = [_title(name, _row(result, name, move), wide=not small) for name in names]
     if axes is None:
+        heads, taller = titles(heads, room)
         height = {1: 76.0, 2: 80.0, 3: 60.0}.get(columns, 50.0)
-        figure, chosen = panel_grid(sizes, row_height=height, extra=7.0, share_y=False)
-        left, low = leftmost(sizes), lowest(sizes)
+        if width is not None:  # squares as tall as they are wide
+            height = min(room, 90.0) + (22.0 if small else 18.0)
+        figure, chosen = panel_grid(
+            sizes, row_height=height + taller, extra=19.0 if below else 3.0, columns=columns,
+            width=width, share_y=False,
+        )  # fmt: skip
+        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, len(names))
         left = low = [True] * len(chosen)
     mesh: QuadMesh | None = None
     for place, (name, ax) in enumerate(zip(names, chosen, strict=True)):
         row = _row(result, name, move)
-        mesh = _matrix(ax, result, name, move) if bool(row["determined"]) else mesh
+        mesh = _matrix(ax, result, name, move, room) if bool(row["determined"]) else mesh
         if not bool(row["determined"]):
             _undetermined(ax, row)
-        ax.set_title(_title(name, row, wide=columns < 4))
+        ax.set_title(heads[place])
         if low[place]:
-            ax.set_xlabel(
-                "aligned channel, reordered" if columns < 4 else "aligned channel", labelpad=1
-            )
+            ax.set_xlabel("aligned channel" if small else "aligned channel, reordered", labelpad=1)
         if left[place]:
             ax.set_ylabel("original channel", labelpad=1)
     if mesh is not None:
-        bar = figure.colorbar(mesh, ax=chosen, pad=0.02, fraction=0.05, aspect=18)
+        bar = figure.colorbar(
+            mesh, ax=chosen, pad=0.02, fraction=0.05, aspect=30 if below else 18,
+            location="bottom" if below else "right", shrink=0.92 if below else 1.0,
+            ticks=[-1, -0.5, 0, 0.5, 1] if below else None,
+        )  # fmt: skip
         bar.set_label(f"correlation, {_said(move)}")
         bar.outline.set_linewidth(0.5)
     if axes is None and mesh is not None:
         ring = next(ax.get_lines()[0] for ax in chosen if ax.get_lines())
-        figure.legend(handles=[ring], loc="outside lower center", borderaxespad=0.2)
+        legend_below(figure, [ring], most=1)
     return figure
 
 
@@ -154,7 +181,7 @@ def _undetermined(ax: Axes, row: pd.Series) -> None:
     ax.set_yticks([])
 
 
-def _matrix(ax: Axes, result: Result, layer: str, move: str) -> QuadMesh:
+def _matrix(ax: Axes, result: Result, layer: str, move: str, room: float) -> QuadMesh:
     which = result.axes["transform"].index(move)
     correlation = np.asarray(result.extra[f"correlation/{layer}"][which], dtype=float)
     permutation = np.asarray(result.extra[f"permutation/{layer}"][which], dtype=int)
@@ -176,7 +203,8 @@ def _matrix(ax: Axes, result: Result, layer: str, move: str) -> QuadMesh:
     ax.set_xlim(0, len(channels))
     ax.set_ylim(len(channels), 0)
     ax.set_aspect("equal")
-    if len(channels) <= 16:
+    widest = text_width("0" * len(str(len(channels) - 1)), 7.0) + 0.5
+    if len(channels) <= 16 and len(channels) * widest < room - 4:
         ax.set_xticks(channels + 0.5, [str(number) for number in across])
         ax.set_yticks(channels + 0.5, [str(number) for number in order])
     else:  # the names of so many would not fit: how many there are
@@ -196,6 +224,7 @@ def plot_moved(
     layers: str | Iterable[str] | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw how much of the response moved to other channels, against angle or scale.
 
@@ -203,7 +232,8 @@ def plot_moved(
     another channel (fit half), beside a permutation fitted to unrelated images; cells at which
     another channel is the strongest after alignment by h⁻¹ (evaluation half), beside the same
     after alignment of the input. A panel per layer, a row of panels per kind. Where too few
-    samples determine a permutation the first pair is left out, and the panel says so.
+    samples determine a permutation the first pair is left out, and the panel says so. `width` is
+    millimetres, as in `plot_residuals`.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -212,24 +242,28 @@ def plot_moved(
     check_channels(result)
     blocks = choose_blocks(result, kind, layers)
     sizes = [len(block.layers) for block in blocks]
+    columns = panel_columns(sizes, width)
+    room = panel_room(columns, width)
+    panels = [(block, name) for block in blocks for name in block.layers]
+    heads = [name for _, name in panels]
     if axes is None:
-        columns, _ = panel_rows(sizes)
-        height = 40.0 if columns > 2 else 48.0
+        heads, taller = titles(heads, room)
+        height = (40.0 if room < 45 else 48.0) + taller
         height += max(depth(block, _PANEL / len(block.moves)) for block in blocks)
-        rows_of_legend = 2 if columns > 1 else 4
-        figure, chosen = panel_grid(sizes, row_height=height, extra=4.0 + 4.0 * rows_of_legend)
-        left, low = leftmost(sizes), lowest(sizes)
+        figure, chosen = panel_grid(
+            sizes, row_height=height, extra=4.0, columns=columns, width=width
+        )
+        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, sum(sizes))
         left = low = [True] * len(chosen)
-    crowded = axes is None and panel_rows(sizes)[0] > 2
-    panels = [(block, name) for block in blocks for name in block.layers]
+    crowded = axes is None and room < 45
     for place, (block, name) in enumerate(panels):
         ax = chosen[place]
         _shares(ax, block, block.rows(name, "channels"))
         if block.numeric and block.kind == "rotation":
             angle_axis(ax, *ax.get_xlim(), labels=5 if crowded else 7)
-        ax.set_title(name)
+        ax.set_title(heads[place])
         ax.set_ylim(0, 1.02)
         ax.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
         if low[place]:
@@ -237,14 +271,11 @@ def plot_moved(
         if left[place]:
             ax.set_ylabel("share")
     if axes is None:
-        handles, labels = chosen[0].get_legend_handles_labels()
+        handles, _ = chosen[0].get_legend_handles_labels()
         if not result.channels["determined"].astype(bool).all():
-            handles.append(Patch(facecolor="none", edgecolor="none"))
-            labels.append("n. d.: permutation not determined, too few samples")
-        wide = panel_rows(sizes)[0] > 1
-        figure.legend(
-            handles, labels, loc="outside lower center", borderaxespad=0.2, ncols=2 if wide else 1
-        )
+            said = "n. d.: permutation not determined, too few samples"
+            handles.append(Patch(facecolor="none", edgecolor="none", label=said))
+        legend_below(figure, handles, most=2)
     return figure
 
 
@@ -264,8 +295,8 @@ def _shares(ax: Axes, block: Block, rows: pd.DataFrame) -> None:
         single = len(x) == 1 or names is not None
         ax.plot(
             x, y, color=colour, linestyle="none" if names is not None else line,
-            marker=marker or ("_" if single else None), markersize=5.0 if single else 2.6,
-            markeredgewidth=1.2 if single and not marker else 0, label=label,
+            marker=marker or (_ALONE[column] if single else None),
+            markersize=4.0 if single else 2.6, markeredgewidth=0, label=label,
             zorder=3 + order / 100, clip_on=False,
         )  # fmt: skip
     if not determined:

@@ -12,6 +12,7 @@ from ..probing.storage import FIGURES, whole_folder
 from .comparison import plot_comparison, plot_training_course
 from .comparison_tables import comparison_latex, comparison_markdown
 from .files import check_formats, write_figure
+from .style import checked_width
 
 DRAWN = ("inverse", "recovered")
 """Quantities that are drawn unless others are asked for."""
@@ -23,6 +24,7 @@ def write_comparison(
     formats: Sequence[str] = ("svg", "png"),
     *,
     overwrite: bool = False,
+    width: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a comparison with printed tables and figures to a folder, whole or not at all.
@@ -30,11 +32,13 @@ def write_comparison(
     Beside what `Comparison.save` writes there are `table_comparison.md` and `.tex`, and in
     `figures` one `comparison_QUANTITY` for `inverse` and `recovered` (or for all, where it has
     neither) and, for networks in an order, `training_course`, in every format; none for `formats`
-    empty. `progress` is called with the name of every figure.
+    empty. `width` is that of the figures in millimetres, as in `plot_comparison`. `progress` is
+    called with the name of every figure.
 
     Raises ProbeError for an unknown format, and as `Comparison.save`.
     """
     check_formats(formats)
+    checked_width(width)
     place = Path(folder)
     with whole_folder(place, overwrite=overwrite) as partial:
         comparison.save(partial)
@@ -42,7 +46,7 @@ def write_comparison(
             (partial / f"table_comparison.{suffix}").write_text(
                 printed(comparison), encoding="utf-8"
             )
-        for name, figure in _figures(comparison) if formats else ():
+        for name, figure in _figures(comparison, width) if formats else ():
             if progress is not None:
                 progress(name)
             for suffix in formats:
@@ -50,11 +54,11 @@ def write_comparison(
     return place
 
 
-def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+def _figures(comparison: Comparison, width: float | None) -> Iterator[tuple[str, Figure]]:
     if comparison.table["identity"].all():
         return  # every residual is 0
     drawn = [one for one in DRAWN if one in comparison.quantities] or comparison.quantities
     for quantity in drawn:
-        yield f"comparison_{quantity}", plot_comparison(comparison, quantity)
+        yield f"comparison_{quantity}", plot_comparison(comparison, quantity, width=width)
     if comparison.along is not None:
-        yield "training_course", plot_training_course(comparison)
+        yield "training_course", plot_training_course(comparison, width=width)

@@ -9,10 +9,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
 
 from ..errors import ProbeError
 from ..probing import Result
-from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel_rows, scale_axis
+from ._fitting import legend_below
+from ._panels import (
+    angle_axis,
+    given_axes,
+    leftmost,
+    lowest,
+    panel_columns,
+    panel_grid,
+    panel_room,
+    scale_axis,
+    titles,
+)
 from ._select import around, choose_layers, moves_of, unrolled
 from .channels import check_channels
 from .style import BLACK, BLUE, FAINT, RESIDUAL, VERMILLION, styled
@@ -22,7 +34,7 @@ _SERIES = {
     "composed_linear": ("linear maps composed", VERMILLION, "X", "-"),
     "direct_linear": ("linear map, direct", VERMILLION, ".", (0, (2, 1))),
     "composed_orthogonal": ("orthogonal maps composed", BLUE, "P", "-"),
-    "direct_orthogonal": ("orthogonal map, direct", BLUE, ".", (0, (2, 1))),
+    "direct_orthogonal": ("orthogonal map, direct", BLUE, ".", (0, (1, 1))),
 }
 
 
@@ -32,6 +44,7 @@ def plot_composition(
     layers: str | Iterable[str] | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw held-out residuals of composed channel maps A_step·A_h beside the direct A_(step·h).
 
@@ -39,6 +52,7 @@ def plot_composition(
     channels carry the transformations as a group. Over a full turn, the points at the right are
     the step taken all the way round, A_stepⁿ, against the originals. A direct map of the identity
     has residual 0 and is not drawn. Arrows stand for values beyond the axis. A panel per layer.
+    `width` is millimetres, as in `plot_residuals`.
 
     Raises ProbeError for an unknown layer and for results in which no product of two
     transformations is there to compare with.
@@ -51,41 +65,42 @@ def plot_composition(
             "no composed channel maps in this result; probe a sequence of rotations or scalings "
             "that holds its own products, such as rotation:-180:180:30, with enough images"
         )
+    columns = panel_columns([len(names)], width)
+    room = panel_room(columns, width, 19.0)  # labels such as 0.001 are wide
+    heads = names
     if axes is None:
-        columns, _ = panel_rows([len(names)])
-        height = 44.0 if columns > 2 else 50.0
+        heads, taller = titles(names, room)
         figure, chosen = panel_grid(
-            [len(names)], row_height=height, extra=12.0 if columns > 2 else 28.0
-        )
-        left, low = leftmost([len(names)]), lowest([len(names)])
+            [len(names)], row_height=(44.0 if room < 45 else 50.0) + taller, extra=4.0,
+            columns=columns, width=width,
+        )  # fmt: skip
+        left, low = leftmost([len(names)], columns), lowest([len(names)], columns)
     else:
         figure, chosen = given_axes(axes, len(names))
-        columns, left, low = 1, [True] * len(chosen), [True] * len(chosen)
+        left, low = [True] * len(chosen), [True] * len(chosen)
     moves = moves_of(result).set_index("transform")
     for place, (name, ax) in enumerate(zip(names, chosen, strict=True)):
         rows = table[table["layer"] == name]
         kind = str(rows["first"].iloc[0]).partition(":")[0]
-        _panel(ax, rows, moves, kind, crowded=axes is None and columns > 2)
-        ax.set_title(name)
+        _panel(ax, rows, moves, kind, room=room if axes is None else 60.0)
+        ax.set_title(heads[place])
         if low[place]:
             ax.set_xlabel("product (degrees)" if kind == "rotation" else "product (scale)")
         if left[place]:
             ax.set_ylabel(RESIDUAL)
     if axes is None:
-        handles, labels = chosen[0].get_legend_handles_labels()
+        handles, _ = chosen[0].get_legend_handles_labels()
         closes = bool((table["kind"] == "closure").any())
         if closes:
             number = str(table.loc[table["kind"] == "closure", "second"].iloc[0]).partition(" ")[0]
-            handles += [Patch(facecolor="none"), Patch(facecolor="none")]
-            labels += [f"{number}×: the step, all the way round", "arrow: beyond the axis"]
-        figure.legend(
-            handles, labels, loc="outside lower center", borderaxespad=0.2,
-            ncols=(3 if closes else 4) if columns > 2 else 1,
-        )  # fmt: skip
+            for said in (f"{number}×: the step, all the way round", "arrow: beyond the axis"):
+                handles.append(Patch(facecolor="none", label=said))
+        legend_below(figure, handles, most=3 if closes else 4)
     return figure
 
 
-def _panel(ax: Axes, rows: pd.DataFrame, moves: pd.DataFrame, kind: str, *, crowded: bool) -> None:
+def _panel(ax: Axes, rows: pd.DataFrame, moves: pd.DataFrame, kind: str, *, room: float) -> None:
+    crowded = room < 45
     pairs = rows[rows["kind"] == "pair"]
     value = moves.loc[pairs["product"], "parameter"].to_numpy(dtype=float)
     still = moves.loc[pairs["product"], "identity"].to_numpy(dtype=bool)
@@ -111,13 +126,13 @@ def _panel(ax: Axes, rows: pd.DataFrame, moves: pd.DataFrame, kind: str, *, crow
     ax.set_yscale("log", nonpositive="mask")
     ax.set_ylim(_LOW, _HIGH)
     ax.set_yticks([0.001, 0.01, 0.1, 1, 10], ["0.001", "0.01", "0.1", "1", "10"])
-    ax.tick_params(axis="y", which="minor", length=0)
+    ax.yaxis.set_minor_locator(NullLocator())
     if kind != "rotation":
         scale_axis(ax, *ends)
         if ends[1] > ends[0]:
             ax.set_xlim(ends[0] / 1.06, ends[1] * 1.06)
         return
-    angle_axis(ax, *ends, labels=4 if crowded else 6)
+    angle_axis(ax, *ends, labels=2 if room < 34 else 4 if room < 60 else 6)
     if len(closure):
         turns = str(closure["second"].iloc[0]).partition(" ")[0]
         ax.set_xlim(ends[0], aside + 0.5 * (aside - ends[1]))

@@ -15,7 +15,18 @@ from matplotlib.patches import Patch
 
 from ..probing import Result
 from ..probing.options import CEILING, FLOOR
-from ._panels import angle_axis, given_axes, leftmost, lowest, panel_grid, panel_rows, scale_axis
+from ._fitting import legend_below
+from ._panels import (
+    angle_axis,
+    given_axes,
+    leftmost,
+    lowest,
+    panel_columns,
+    panel_grid,
+    panel_room,
+    scale_axis,
+    titles,
+)
 from ._select import (
     Block,
     around,
@@ -27,7 +38,7 @@ from ._select import (
 )
 from .style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
 
-_PANEL = 33.0  # millimetres, the narrowest of a figure of two columns
+_PANEL = 31.0  # millimetres, the narrowest of a figure of two columns
 _LETTER = 1.4  # millimetres of a letter at 7 points
 _ON_DEMAND = ("inverse_permuted", "inverse_orthogonal")
 XLABELS = {
@@ -48,6 +59,7 @@ def plot_residuals(
     rungs: str | Iterable[str] | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw the residual against the transformation, a panel per layer and a curve per rung.
 
@@ -57,29 +69,33 @@ def plot_residuals(
     shows; `result.axes["rung"]` draws them too. Rungs that too few samples leave undetermined are
     left out, and the legend names them. Grey is the band between floor and ceiling, coloured bands
     are the bootstrap intervals of the result. Runs over the full circle are closed at ±180°. With
-    `axes`, one per panel, the legend is left to the caller (`ax.legend()`).
+    `axes`, one per panel, the legend is left to the caller (`ax.legend()`). `width` is millimetres:
+    85 is one column of a printed page, 170 two; by default one for one panel, two for several.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
-    Raises ProbeError for an unknown layer or rung, and for a kind that the result has not.
+    Raises ProbeError for an unknown layer or rung, for a kind that the result has not, and for
+    widths below 70 or above 300.
     """
     blocks = choose_blocks(result, kind, layers)
     sizes = [len(block.layers) for block in blocks]
+    columns = panel_columns(sizes, width)
+    room = panel_room(columns, width)
+    panels = [(block, layer) for block in blocks for layer in block.layers]
+    names = [layer for _, layer in panels]
     if axes is None:
-        columns, _ = panel_rows(sizes)
-        row_height = 42.0 if columns > 2 else 52.0
+        names, taller = titles(names, room)
+        row_height = (42.0 if room < 45 else 52.0) + taller
         row_height += max(depth(block, _PANEL / len(block.moves)) for block in blocks)
         row_height += 6.0 if len(choose_rungs(blocks[0].result, rungs)) > 6 else 0.0
-        drawn, notes = _legend_of(blocks, rungs, wide=columns > 1)
-        entries = 2 + len(drawn)
-        legend = 5.0 + 4.0 * (-(-entries // (4 if columns > 1 else 2)) + len(notes))
-        figure, chosen = panel_grid(sizes, row_height=row_height, extra=legend)
-        left, low = leftmost(sizes), lowest(sizes)
+        figure, chosen = panel_grid(
+            sizes, row_height=row_height, extra=5.0, columns=columns, width=width
+        )
+        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, sum(sizes))
         left = low = [True] * len(chosen)
-    crowded = axes is None and panel_rows(sizes)[0] > 2
-    panels = [(block, layer) for block in blocks for layer in block.layers]
+    crowded = axes is None and room < 45
     top = 0.0
     for place, (block, layer) in enumerate(panels):
         ax = chosen[place]
@@ -87,7 +103,7 @@ def plot_residuals(
         top = max(top, _panel(ax, block, layer, shown))
         if block.numeric and block.kind == "rotation":
             angle_axis(ax, *ax.get_xlim(), labels=5 if crowded else 7)
-        ax.set_title(layer)
+        ax.set_title(names[place])
         if low[place]:
             ax.set_xlabel(axis_label(block))
         if left[place]:
@@ -97,12 +113,12 @@ def plot_residuals(
     if axes is None:
         first = blocks[0].result
         bands = any(block.numeric for block in blocks)
-        handles = legend_handles(drawn, interval_percent(first), bands)
         wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
-        figure.legend(
-            handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=4 if wide else 2,
-            title="\n".join(notes) or None, title_fontsize=7,
-        )  # fmt: skip
+        drawn, notes = _legend_of(blocks, rungs, wide=wide)
+        # Where a panel shows single values, the legend has their marks.
+        spots = any(not block.numeric or len(block.moves) == 1 for block in blocks)
+        handles = legend_handles(drawn, interval_percent(first), bands, spots)
+        legend_below(figure, handles, most=4 if wide else 2, notes=notes)
     return figure
 
 
@@ -156,15 +172,15 @@ def depth(block: Block, room: float) -> float:
     return _LETTER * max(map(len, names)) if turned(names, room) else 0.0
 
 
-def legend_handles(rungs: Sequence[str], level: str, bands: bool) -> list[Artist]:
+def legend_handles(rungs: Sequence[str], level: str, bands: bool, spots: bool) -> list[Artist]:
     """One entry per rung, one for the band between floor and ceiling, one for the intervals."""
     handles: list[Artist] = []
     for rung in rungs:
         style = rung_style(rung, tuple(rungs))
         handles.append(
             Line2D(
-                [], [], color=style.colour, marker=style.marker, linestyle=style.line,
-                label=style.label,
+                [], [], color=style.colour, marker=style.spot if spots else style.marker,
+                linestyle=style.line if bands else "none", label=style.label,
             )
         )  # fmt: skip
     handles.append(Patch(facecolor=SHADE, label="between floor and ceiling"))
@@ -220,7 +236,7 @@ def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], ki
         )  # fmt: skip
         ax.plot(
             x, column(rung, "residual"), color=style.colour, linestyle=style.line,
-            marker=style.marker or ("." if len(x) == 1 else None), markersize=2.4,
+            marker=style.spot if len(x) == 1 else style.marker or None, markersize=2.4,
             markeredgewidth=0, label=style.label, zorder=3 + order / 100,
         )  # fmt: skip
     if kind == "rotation":
@@ -247,9 +263,8 @@ def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: 
         reach = np.clip([value - low, high - value], 0, None)
         ax.errorbar(
             place + (order - (len(rungs) - 1) / 2) * step, value, yerr=reach,
-            color=style.colour, marker=style.marker or "_", markersize=3.5 if style.marker else 5,
-            markeredgewidth=0 if style.marker else 1.2, linestyle="none", elinewidth=0.8,
-            label=style.label, zorder=3, clip_on=False,
+            color=style.colour, marker=style.spot, markersize=3.5, markeredgewidth=0,
+            linestyle="none", elinewidth=0.8, label=style.label, zorder=3, clip_on=False,
         )  # fmt: skip
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.set_xticks(place, names, rotation=90 if turned(names, _PANEL / len(names)) else 0)

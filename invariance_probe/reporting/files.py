@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
 from .spread import plot_spread
+from .style import checked_width
 from .tuning import plot_tuning
 
 FORMATS = ("svg", "png", "pdf")
+
+Draw = Callable[[], Figure]
 
 
 def save_figures(
@@ -29,6 +33,7 @@ def save_figures(
     folder: str | Path,
     formats: Sequence[str] = ("svg", "png"),
     *,
+    width: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write every figure that applies to the result into a folder; returns the files.
@@ -36,17 +41,20 @@ def save_figures(
     Files are `ladder`, `recovered`, `spread`, `residuals_KIND`, `landscape_angle` and
     `landscape_scale`, and with channel tables `channel_shift`, `moved`, `tuning_KIND` and
     `composition`, with a suffix per format. Every file appears whole or not at all, replaces one
-    of its name, and is the same bytes for the same result and matplotlib. `progress` is called
-    with every name.
+    of its name, and is the same bytes for the same result and matplotlib. `width` is that of
+    every figure in millimetres, 85 for one column of a page; by default figures of several panels
+    take two. `progress` is called with every name.
 
-    Raises ProbeError for an unknown format, and where the folder cannot be written.
+    Raises ProbeError for an unknown format or width, and where the folder cannot be written.
     """
     check_formats(formats)
+    checked_width(width)
     place = Path(folder)
     paths = []
-    for name, figure in figures(result):
+    for name, draw in figures(result, width=width):
         if progress is not None:
             progress(name)
+        figure = draw()
         for suffix in formats:
             paths.append(write_figure(figure, place / f"{name}.{suffix}"))
     return paths
@@ -68,37 +76,43 @@ def write_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def figures(result: Result, without: Sequence[str] = ()) -> Iterator[tuple[str, Figure]]:
-    """(name, figure) of every figure that applies to the result, drawn one at a time.
+def figures(
+    result: Result, without: Sequence[str] = (), *, width: float | None = None
+) -> Iterator[tuple[str, Draw]]:
+    """(name, what draws it) of every figure that applies to the result.
 
-    Figures named in `without` are not drawn.
+    Figures named in `without` are left out. `width` is that of each in millimetres; None leaves
+    it to what a figure holds.
+
+    Raises ProbeError for widths below 70 or above 300.
     """
+    checked_width(width)
     moves = moves_of(result)
     if not moves["identity"].all():
-        yield "ladder", plot_ladder(result)
-        yield "recovered", plot_recovered(result)
+        yield "ladder", partial(plot_ladder, result, width=width)
+        yield "recovered", partial(plot_recovered, result, width=width)
         if "spread" not in without:
-            yield "spread", plot_spread(result)
+            yield "spread", partial(plot_spread, result, width=width)
     for kind in kinds_of(result):
-        yield f"residuals_{kind}", plot_residuals(result, kind)
+        yield f"residuals_{kind}", partial(plot_residuals, result, kind, width=width)
     for by, kind in (("angle", "rotation"), ("scale", "scaling")):
         own = moves[moves["kind"] == kind]
         if len(own) > 1 and choose_blocks(result, kind)[0].numeric:
-            yield f"landscape_{by}", plot_landscape(result, by=by)
+            yield f"landscape_{by}", partial(plot_landscape, result, by=by, width=width)
     if has_channel_tables(result):
-        yield from _channel_figures(result)
+        yield from _channel_figures(result, width)
 
 
-def _channel_figures(result: Result) -> Iterator[tuple[str, Figure]]:
+def _channel_figures(result: Result, width: float | None) -> Iterator[tuple[str, Draw]]:
     moves = moves_of(result)
     if not moves["identity"].all():
         if any(name.startswith("correlation/") for name in result.extra):
-            yield "channel_shift", plot_channel_shift(result)
-        yield "moved", plot_moved(result)
+            yield "channel_shift", partial(plot_channel_shift, result, width=width)
+        yield "moved", partial(plot_moved, result, width=width)
     for kind in ("rotation", "scaling"):
         several = int((moves["kind"] == kind).sum()) > 1
         responds = len(result.tuning) and result.tuning["rms"].gt(0).any()
         if several and responds and choose_blocks(result, kind)[0].numeric:
-            yield f"tuning_{kind}", plot_tuning(result, kind=kind)
+            yield f"tuning_{kind}", partial(plot_tuning, result, kind=kind, width=width)
     if len(result.composition):
-        yield "composition", plot_composition(result)
+        yield "composition", partial(plot_composition, result, width=width)

@@ -13,13 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ..probing import Result
+from ._fitting import legend_below, text_width, wrapped
 from ._panels import factor_text, given_axes
 from ._select import Block, choose_blocks
 from .curves import axis_label, depth, move_names, turned
-from .style import MASKED, NARROW, WIDE, new_figure, styled
+from .style import MASKED, NARROW, WIDE, checked_width, new_figure, styled
 
 LIMIT = 1.0
 _COLOURS = "RdBu"  # red to blue through white: told apart with every common colour vision
+_NAMES = 0.3  # share of a figure's width that the names of layers may take
+_LEAST = 3.5  # millimetres, the narrowest cells of several kinds side by side
+_BESIDE = 120.0  # millimetres, the narrowest figure of small cells with its colour bar beside them
 _NUMBER_WIDTH = 7.0  # millimetres that "−0.25" takes at 7 points
 
 
@@ -30,6 +34,7 @@ def plot_recovered(
     layers: str | Iterable[str] | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw `recovered` = (ceiling − inverse)/(ceiling − floor) for layers × transformations.
 
@@ -37,12 +42,15 @@ def plot_recovered(
     input); the colour bar's arrows say that values lie beyond. Every kind of transformation has a
     panel of its own. Hatched cells have no value: the identity, which leaves nothing to recover,
     and layers whose floor and ceiling enclose no range. Numbers are written where they fit.
+    `width` is millimetres, as in `plot_residuals`; kinds that do not fit side by side stand one
+    below the other.
 
     Raises ProbeError for an unknown layer and for a kind that the result has not.
     """
     blocks = choose_blocks(result, kind, layers)
     widths = [len(block.moves) for block in blocks]
-    figure, chosen, cell = _canvas(blocks, widths, axes)
+    figure, chosen, cell, stacked = _canvas(blocks, widths, axes, checked_width(width))
+    below = axes is None and width is not None and width < _BESIDE and (stacked or cell < 6)
     meshes, values = [], []
     for place, (block, ax) in enumerate(zip(blocks, chosen, strict=True)):
         table = _table(block)
@@ -50,15 +58,18 @@ def plot_recovered(
         values.append(table.to_numpy())
         if cell >= _NUMBER_WIDTH:
             _write(ax, meshes[-1], table.to_numpy())
-        _label(ax, block, cell, names=axes is not None or place == 0 or not _same_layers(blocks))
+        first = axes is not None or stacked or place == 0 or not _same_layers(blocks)
+        _label(ax, block, cell, names=first, room=25.4 * figure.get_figwidth() * _NAMES)
     found = np.concatenate([value[np.isfinite(value)] for value in values])
     beyond = (bool((found < -LIMIT).any()), bool((found > LIMIT).any()))
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}
     bar = figure.colorbar(
-        meshes[-1], ax=chosen, extend=extend.get(beyond, "both"), fraction=0.05, pad=0.02, aspect=15
-    )
+        meshes[-1], ax=chosen, extend=extend.get(beyond, "both"), fraction=0.05, pad=0.02,
+        aspect=30 if below else 15, location="bottom" if below else "right",
+    )  # fmt: skip
     bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-    bar.set_label("recovered (share of\nfloor–ceiling range)")
+    gap = " " if below else "\n"
+    bar.set_label(f"recovered (share of{gap}floor–ceiling range)")
     bar.outline.set_linewidth(0.5)
     if axes is None:
         figure.align_xlabels(chosen)
@@ -72,26 +83,45 @@ def _legend(figure: Figure) -> None:
         facecolor=MASKED, edgecolor="0.55", hatch="/////", linewidth=0,
         label="no value (identity: nothing to recover)",
     )  # fmt: skip
-    figure.legend(handles=[patch], loc="outside lower center", borderaxespad=0.2)
+    legend_below(figure, [patch], most=1)
 
 
 def _canvas(
-    blocks: Sequence[Block], widths: Sequence[int], axes: Axes | Iterable[Axes] | None
-) -> tuple[Figure, list[Axes], float]:
-    """Figure, axes and the width of a cell in millimetres."""
-    tallest = max(len(block.layers) for block in blocks)
+    blocks: Sequence[Block],
+    widths: Sequence[int],
+    axes: Axes | Iterable[Axes] | None,
+    asked: float | None,
+) -> tuple[Figure, list[Axes], float, bool]:
+    """Figure, axes, the width of a cell in millimetres, and whether panels stand in a column."""
     if axes is not None:
         figure, chosen = given_axes(axes, len(blocks))
         inches = min(ax.get_position().width for ax in chosen) * figure.get_figwidth()
-        return figure, chosen, inches * 25.4 / max(widths)
-    width = NARROW if sum(widths) <= 8 else WIDE
-    cell = (width - 35.0) / sum(max(3, number) for number in widths)
-    labels = max(depth(block, cell) for block in blocks)
-    figure = new_figure(width, 26.0 + max(24.0, 6.5 * tallest) + labels)
+        return figure, chosen, inches * 25.4 / max(widths), False
+    width = asked or (NARROW if sum(widths) <= 8 else WIDE)
+    names = {name: wrapped(name, _NAMES * width, 7.0) for one in blocks for name in one.layers}
+    beside = max(35.0, 20.0 + max(text_width(name, 7.0) for name in names.values()))
     # A kind with a single transformation still needs room for its name.
-    grid = figure.add_gridspec(1, len(blocks), width_ratios=[max(3, number) for number in widths])
-    chosen = [figure.add_subplot(grid[0, place]) for place in range(len(blocks))]
-    return figure, chosen, cell
+    ratios = [max(3, number) for number in widths]
+    cell = (width - beside) / sum(ratios)
+    tight = any(
+        cell * ratio < max(_LEAST * ratio, text_width(axis_label(block)) + 1)
+        for block, ratio in zip(blocks, ratios, strict=True)
+    )
+    stacked = asked is not None and len(blocks) > 1 and tight
+    if stacked:
+        cell = (width - beside + 16.0) / max(ratios)
+    line = max(6.5, 1.0 + 3.0 * max(1 + name.count("\n") for name in names.values()))
+    tall = [max(12.0 if stacked else 24.0, line * len(block.layers)) for block in blocks]
+    labels = [depth(block, cell) for block in blocks]
+    if not stacked:
+        figure = new_figure(width, 22.0 + max(tall) + max(labels))
+        grid = figure.add_gridspec(1, len(blocks), width_ratios=ratios)
+        chosen = [figure.add_subplot(grid[0, place]) for place in range(len(blocks))]
+        return figure, chosen, cell, stacked
+    figure = new_figure(width, 20.0 + sum(tall) + sum(labels) + 10.0 * len(blocks))
+    grid = figure.add_gridspec(len(blocks), 1, height_ratios=tall)
+    chosen = [figure.add_subplot(grid[place, 0]) for place in range(len(blocks))]
+    return figure, chosen, cell, stacked
 
 
 def _table(block: Block) -> pd.DataFrame:
@@ -133,7 +163,7 @@ def _write(ax: Axes, mesh: QuadMesh, values: np.ndarray) -> None:
             )  # fmt: skip
 
 
-def _label(ax: Axes, block: Block, cell: float, names: bool) -> None:
+def _label(ax: Axes, block: Block, cell: float, names: bool, room: float) -> None:
     moves = block.moves
     place = np.arange(len(moves))
     values = moves["parameter"].to_numpy(dtype=float)
@@ -145,6 +175,8 @@ def _label(ax: Axes, block: Block, cell: float, names: bool) -> None:
         if cell < 8.0 and sum(rounds) > 2:
             named = rounds if 3 * cell >= 7.5 or len(values) < 13 else [v % 90 == 0 for v in values]
         shown = [number for number, name in enumerate(named) if name]
+        if len(shown) > 1 and cell * min(np.diff(shown)) < 7.5:  # wider than "−180" apart
+            shown = list(place[:: step + (step * cell < 7.5)])
         ax.set_xticks(place[shown], [texts[number] for number in shown])
     elif block.numeric:
         ax.set_xticks(place, [factor_text(value) for value in values])
@@ -155,7 +187,8 @@ def _label(ax: Axes, block: Block, cell: float, names: bool) -> None:
         texts = move_names(moves)
         ax.set_xticks(place, texts, rotation=90 if turned(texts, cell) else 0)
     ax.set_xlabel(axis_label(block))
-    ax.set_yticks(np.arange(len(block.layers)), block.layers if names else [""] * len(block.layers))
+    shown_names = [wrapped(name, room, 7.0) if names else "" for name in block.layers]
+    ax.set_yticks(np.arange(len(block.layers)), shown_names)
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)

@@ -11,7 +11,19 @@ from matplotlib.lines import Line2D
 from ..errors import ProbeError
 from ..training import TrainedRun
 from ._panels import given_axes
-from .style import BLACK, BLUE, GREEN, NARROW, ORANGE, PURPLE, SKY, VERMILLION, new_figure, styled
+from .style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    NARROW,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    checked_width,
+    new_figure,
+    styled,
+)
 
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 
@@ -22,19 +34,21 @@ def plot_history(
     seeds: int | Iterable[int] | None = None,
     *,
     axes: Axes | Sequence[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw the loss (left) and the error (right) of a run against the step, a line per seed.
 
     Both are means over the batches since the point before, as they were trained on; points are the
     error of one pass over the test set, where the run looked. The loss is logarithmic. `seeds` are
     all by default. With `axes`, one each for loss and error, the legend is left to the caller.
+    `width` is millimetres, 85 by default.
 
     Raises ProbeError for seeds that the run does not have, and without a history.
     """
     chosen = _seeds(run, seeds)
     figure: Figure
     if axes is None:
-        figure = new_figure(NARROW, 52.0)
+        figure = new_figure(checked_width(width) or NARROW, 52.0)
         panels = list(figure.subplots(1, 2))
     else:
         figure, panels = given_axes(axes, 2)

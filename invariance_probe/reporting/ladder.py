@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 
 from ..probing import Result
 from ..probing.options import CEILING, FLOOR
-from ._panels import given_axes, leftmost, lowest, panel_grid
+from ._fitting import text_width
+from ._panels import (
+    given_axes,
+    leftmost,
+    lowest,
+    panel_columns,
+    panel_grid,
+    panel_room,
+    titles,
+)
 from ._select import as_results, choose_layers, choose_rungs, interval_percent
 from .style import FAINT, SHADE, rung_style, styled
 from .tables import ladder_table
@@ -27,11 +36,13 @@ def plot_ladder(
     rungs: str | Iterable[str] | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw every rung as a point with its interval and value, a panel per layer.
 
     `transform` names one transformation ("rotation:90"); by default means over all of a kind but
     the identity are shown, a row of panels per kind. Grey is the band between floor and ceiling.
+    `width` is millimetres, as in `plot_residuals`.
 
     Raises ProbeError for an unknown transform, layer or rung.
     """
@@ -45,32 +56,46 @@ def plot_ladder(
             panels += [(str(over), n, group[group["layer"] == n], shown) for n in names]
             sizes.append(len(names))
     most = max(len(shown) for *_, shown in panels)
+    beside = 5.0 + max(text_width(rung_style(r, s).label, 7.0) for *_, s in panels for r in s)
+    columns = panel_columns(sizes, width, least=22.0, margin=beside)
+    room = panel_room(columns, width, beside)
+    heads = [
+        f"{over}\n{layer}" if place == 0 or panels[place - 1][0] != over else f"\n{layer}"
+        for place, (over, layer, *_) in enumerate(panels)
+    ]
+    narrow = False
     if axes is None:
-        figure, chosen = panel_grid(sizes, row_height=14.0 + 4.6 * most, extra=3.0, share_x=True)
-        left, low = leftmost(sizes), lowest(sizes)
+        heads, taller = titles(heads, room)
+        narrow = room < 30
+        pitch = 3.8 if narrow else 4.6
+        figure, chosen = panel_grid(
+            sizes, row_height=14.0 + taller + pitch * most, extra=3.0, columns=columns,
+            width=width, share_x=True,
+        )  # fmt: skip
+        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, len(panels))
         left = low = [True] * len(chosen)
     top = 0.0
-    for place, (over, layer, rows, shown) in enumerate(panels):
+    for place, (_, _, rows, shown) in enumerate(panels):
         ax = chosen[place]
         top = max(top, _panel(ax, rows.set_index("rung"), shown))
-        first = place == 0 or panels[place - 1][0] != over
-        ax.set_title(f"{over}\n{layer}" if first else f"\n{layer}")
+        ax.set_title(heads[place])
         ax.tick_params(axis="y", length=0)
         if left[place]:
             labels = [rung_style(rung, shown).label for rung in shown]
             ax.set_yticks(np.arange(len(shown)), labels)
         ax.tick_params(labelbottom=low[place])
+    beyond = room / (room - 8.5) if narrow else 1.34  # room for the last number
     for ax in chosen:
-        ax.set_xlim(0, 1.34 * top if top > 0 else 1.0)  # room for the last number
+        ax.set_xlim(0, beyond * top if top > 0 else 1.0)
         ax.set_ylim(most - 0.4, -0.6)
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=3 if narrow else 4)
     if axes is None:
         level = interval_percent(as_results(result)[0])
         label = f"{XLABEL}; bars: {level} interval"
-        if max(sizes) == 1:  # one column is too narrow for a line
-            label = label.replace("variance ", "variance\n")
+        if text_width(label) > 25.4 * figure.get_figwidth() - 4:
+            label = label.replace("; ", ";\n")
         figure.supxlabel(label, fontsize=8)
     else:
         for ax in chosen:
@@ -92,14 +117,14 @@ def _panel(ax: Axes, rows: pd.DataFrame, rungs: Sequence[str]) -> float:
                 "not determined" if varies else "no variance",
                 (0.03, place),
                 xycoords=("axes fraction", "data"),
-                va="center",
-            )
+                va="center", fontsize=7,
+            )  # fmt: skip
             continue
         style = rung_style(rung, tuple(rungs))
         ax.plot([0, value], [place, place], color=FAINT, linewidth=0.6, zorder=1)
         ax.plot([low, high], [place, place], color=style.colour, linewidth=1.4, zorder=2)
         ax.plot(
-            value, place, color=style.colour, marker=style.marker or "d", linestyle="none",
+            value, place, color=style.colour, marker=style.spot, linestyle="none",
             markersize=4.0, markeredgecolor="white", markeredgewidth=0.3, zorder=3,
             label=style.label, clip_on=False,
         )  # fmt: skip

@@ -12,15 +12,18 @@ from matplotlib.figure import Figure
 
 from ..errors import ProbeError
 from ..probing import Result
+from ._fitting import legend_below, wrapped
 from ._panels import (
     angle_axis,
     edges,
     given_axes,
     leftmost,
     lowest,
+    panel_columns,
     panel_grid,
-    panel_rows,
+    panel_room,
     scale_axis,
+    titles,
 )
 from ._select import Block, around, choose_blocks, unrolled
 from .style import styled
@@ -40,13 +43,14 @@ def plot_landscape(
     by: str = "angle",
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw the residual after every aligning angle (or scale) for every applied one.
 
     `by` is "angle" (rotations applied, maps rotated) or "scale" (scalings applied, maps scaled).
     A panel per layer, all by default. Residuals are those of the fit half, on which the search
     works. The dashed line is the inverse, g = h⁻¹; points are the rotation (or scale) of the best
-    transformation found in the whole family.
+    transformation found in the whole family. `width` is millimetres, as in `plot_residuals`.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -60,11 +64,17 @@ def plot_landscape(
             "the landscape needs uniform scalings; this result scales x and y differently"
         )
     sizes = [len(block.layers)]
+    columns = panel_columns(sizes, width)
+    room = panel_room(columns, width)
+    narrow = axes is None and columns > 1 and room < 34  # the colour bar stands below
+    names = list(block.layers)
     if axes is None:
-        columns, _ = panel_rows(sizes)
-        height = 46.0 if columns > 2 else (64.0 if columns > 1 else 62.0)
-        figure, chosen = panel_grid(sizes, row_height=height, extra=10.0)
-        left, low = leftmost(sizes), lowest(sizes)
+        names, taller = titles(names, room)
+        height = (46.0 if room < 45 else 64.0 if columns > 1 else 62.0) + taller
+        figure, chosen = panel_grid(
+            sizes, row_height=height, extra=22.0 if narrow else 6.0, columns=columns, width=width
+        )
+        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, len(block.layers))
         left = low = [True] * len(chosen)
@@ -78,22 +88,24 @@ def plot_landscape(
         _inverse_line(ax, applied, aligning, by)
         _best(ax, block, name, by)
         _axes(ax, applied, aligning, by)
-        ax.set_title(name)
+        ax.set_title(names[place])
         if low[place]:
-            ax.set_xlabel(_AXES[by][0])
+            ax.set_xlabel(wrapped(_AXES[by][0], room) if narrow else _AXES[by][0])
         if left[place]:
             ax.set_ylabel(_AXES[by][1])
     if mesh is not None:
-        bar = figure.colorbar(mesh, ax=chosen, pad=0.02, fraction=0.06, aspect=18)
-        bar.set_label("residual, fit half (fraction\nof variance unexplained)")
+        bar = figure.colorbar(
+            mesh, ax=chosen, pad=0.02, fraction=0.06, aspect=30 if narrow else 18,
+            location="bottom" if narrow else "right",
+        )  # fmt: skip
+        gap = " " if narrow else "\n"
+        bar.set_label(f"residual, fit half (fraction{gap}of variance unexplained)")
         bar.outline.set_linewidth(0.5)
     if axes is None:
-        handles, labels = chosen[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", borderaxespad=0.2, ncols=2,
-            facecolor="0.6", framealpha=1,
-            frameon=True, edgecolor="none",
-        )  # fmt: skip
+        handles, _ = chosen[0].get_legend_handles_labels()
+        legend_below(
+            figure, handles, most=2, facecolor="0.6", framealpha=1, frameon=True, edgecolor="none"
+        )
     return figure
 
 

@@ -15,19 +15,22 @@ from matplotlib.patches import Patch
 from ..errors import ProbeError
 from ..probing import OracleResult
 from ..probing.oracle_result import AT_LAYER, MEASURES, ON_INPUT
+from ._fitting import legend_below, text_width, wrapped
 from ._panels import (
     angle_axis,
     given_axes,
     leftmost,
     lowest,
+    panel_columns,
     panel_grid,
-    panel_rows,
+    panel_room,
     scale_axis,
+    titles,
 )
 from ._select import CURVES, around, unrolled
 from .curves import turned
 from .oracle_tables import TREATMENTS
-from .style import BLACK, GREEN, NARROW, ORANGE, VERMILLION, WIDE, styled
+from .style import BLACK, GREEN, ORANGE, VERMILLION, styled
 
 _LABELS = {
     "accuracy": "accuracy",
@@ -42,6 +45,7 @@ _LOOKS: dict[str, tuple[str, str, Any]] = {
     "inverse_permuted": (ORANGE, "D", (0, (1, 1))),
     "inverse_linear": (ORANGE, "X", "-"),
 }
+_UPRIGHT = 26.0  # millimetres of a line of an upright tick label
 _SEVERAL = 3  # transformations of a kind from which they make a curve
 
 
@@ -52,6 +56,7 @@ def plot_oracle(
     transforms: str | Sequence[str] | None = None,
     *,
     axes: Axes | Sequence[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw a measure of the oracle against depth, or against angle where there are several.
 
@@ -61,7 +66,8 @@ def plot_oracle(
     drawn against depth, a panel per transformation (by default the first four that move
     anything): treatments of one layer's maps as points in the order of the layers, what is done
     to the input, or not at all, as horizontal lines. Channel maps that are not determined are
-    left out. With `axes`, one per panel, the legend is left to the caller.
+    left out. With `axes`, one per panel, the legend is left to the caller. `width` is millimetres,
+    as in `plot_residuals`.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -75,18 +81,14 @@ def plot_oracle(
     layers = [n for n in dict.fromkeys(result.axes["layer"]) if n != "input"]
     kinds = _curved(table) if transforms is None else []
     if kinds:
-        figure, panels = _against_angle(table, kinds, layers, measure, axes)
+        figure, panels = _against_angle(table, kinds, layers, measure, axes, width)
     else:
         names = _named(result, transforms)
-        figure, panels = _against_depth(table, names, layers, measure, axes)
+        figure, panels = _against_depth(table, names, layers, measure, axes, width)
     _limits(panels, measure)
     if axes is None:
         level = f"{100 * float(result.provenance.get('options', {}).get('level', 0.95)):g} %"
-        wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
-        figure.legend(
-            handles=_handles(f"{level} interval", bands=bool(kinds)),
-            loc="outside lower center", borderaxespad=0.2, ncols=3 if wide else 2,
-        )  # fmt: skip
+        legend_below(figure, _handles(f"{level} interval", bands=bool(kinds)), most=3)
     return figure
 
 
@@ -120,21 +122,28 @@ def _against_depth(
     layers: Sequence[str],
     measure: str,
     axes: Axes | Sequence[Axes] | None,
+    width: float | None,
 ) -> tuple[Figure, list[Axes]]:
-    columns, _ = panel_rows([len(names)])
-    # Millimetres for a tick label, without the room that the other axis takes.
-    room = ((NARROW if columns == 1 else WIDE) / columns - 14) / len(layers)
-    upright = turned(layers, room)
+    columns = panel_columns([len(names)], width)
+    room = panel_room(columns, width)
+    # A tick label has no more than this, in millimetres; beyond that, labels stand upright.
+    upright = turned(layers, (room - 2) / len(layers))
+    ticks = [wrapped(name, _UPRIGHT, 7.0) if upright else name for name in layers]
+    heads: Sequence[str] = names
     if axes is None:
-        figure, panels = panel_grid([len(names)], row_height=54.0 if upright else 48.0, extra=14.0)
-        left = leftmost([len(names)])
+        heads, taller = titles(names, room)
+        taller += max(48.0, 40.0 + max(text_width(one, 7.0) for one in ticks)) if upright else 48.0
+        figure, panels = panel_grid(
+            [len(names)], row_height=taller, extra=6.0, columns=columns, width=width
+        )
+        left = leftmost([len(names)], columns)
     else:
         figure, panels = given_axes(axes, len(names))
         left = [True] * len(panels)
-    for name, ax, first in zip(names, panels, left, strict=True):
+    for name, head, ax, first in zip(names, heads, panels, left, strict=True):
         _depth_panel(ax, table[table["transform"] == name], layers, measure)
-        ax.set_title(name)
-        ax.set_xticks(range(len(layers)), layers, rotation=90 if upright else 0)
+        ax.set_title(head)
+        ax.set_xticks(range(len(layers)), ticks, rotation=90 if upright else 0)
         ax.set_xlim(-0.4, len(layers) - 0.6)
         if first:
             ax.set_ylabel(_LABELS[measure])
@@ -168,13 +177,19 @@ def _against_angle(
     layers: Sequence[str],
     measure: str,
     axes: Axes | Sequence[Axes] | None,
+    width: float | None,
 ) -> tuple[Figure, list[Axes]]:
     blocks = [len(layers)] * len(kinds)
     wanted = min(len(layers), 4 if len(layers) % 3 else 3)  # rows as full as can be
+    wanted = panel_columns(blocks, width, most=wanted)
+    room = panel_room(wanted, width)
+    heads = [layer for _ in kinds for layer in layers]
     if axes is None:
+        heads, taller = titles(heads, room)
         figure, panels = panel_grid(
-            blocks, row_height=42.0 if wanted > 1 else 50.0, extra=12.0, columns=wanted
-        )
+            blocks, row_height=(42.0 if room < 100 and wanted > 1 else 50.0) + taller, extra=4.0,
+            columns=wanted, width=width,
+        )  # fmt: skip
         left, low = leftmost(blocks, wanted), lowest(blocks, wanted)
     else:
         figure, panels = given_axes(axes, sum(blocks))
@@ -183,8 +198,8 @@ def _against_angle(
     for place, (kind, layer) in enumerate(places):
         ax = panels[place]
         rows = table[(table["kind"] == kind) & table["layer"].isin(["input", layer])]
-        _angle_panel(ax, rows, kind, measure, labels=5 if wanted > 2 else 7)
-        ax.set_title(layer)
+        _angle_panel(ax, rows, kind, measure, labels=5 if room < 45 else 7)
+        ax.set_title(heads[place])
         if low[place]:
             ax.set_xlabel(_XLABELS[kind])
         if left[place]:

@@ -23,12 +23,23 @@ from ..training.pose_statistics import (
     unwrap_angles,
     varied_kinds,
 )
-from ._panels import factor_text, given_axes, leftmost, lowest, panel_grid
+from ._fitting import legend_below
+from ._panels import (
+    factor_text,
+    given_axes,
+    leftmost,
+    lowest,
+    panel_columns,
+    panel_grid,
+    panel_room,
+    titles,
+)
 from .style import BLACK, NARROW, VERMILLION, WIDE, styled
 
 Array = NDArray[np.float64]
 
 BINS = 110
+_BESIDE = 120.0  # millimetres, the narrowest figure of several panels with a colour bar beside them
 _MARGIN = 110 / 90  # the reference's histogram reaches ±110° for rotations within ±90°
 _COUNTS = LinearSegmentedColormap.from_list("counts", ["#CFE0F2", "#7FB1DD", "#3A7DBB", "#0B3D78"])
 _NAMES = {
@@ -43,6 +54,7 @@ def plot_pose_histogram(
     kind: str | None = None,
     *,
     axes: Axes | Sequence[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw how often a pose was predicted for each pose applied, with the regression line.
 
@@ -52,7 +64,8 @@ def plot_pose_histogram(
     that varies. Bins are 110 per axis. The line is the orthogonal regression, written with its
     equation and the standard deviation of the final pose about its class's mean; the dashed line
     has the slope -1 of perfect alignment. Samples beyond the axes are counted in the panel. With
-    `axes`, one per panel, legend and colour bar are left to the caller.
+    `axes`, one per panel, legend and colour bar are left to the caller. `width` is millimetres, as
+    in `plot_residuals`.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge; shifts in
     input pixels, x right, y down. Source of the figure: Finnveden, Jansson & Lindeberg, ICPR 2020.
@@ -68,11 +81,16 @@ def plot_pose_histogram(
     boxes = {k: _limits(list(own.values()), k) for k, own in points.items()}
     counts = [[p.histogram(*boxes[k]) for p in own.values()] for k, own in points.items()]
     norm = LogNorm(1, max(2.0, max(float(c.max()) for row in counts for c in row)))
-    columns = len(named) if len(named) <= 4 else 3
+    columns = panel_columns(
+        blocks, width, least=33.0, most=len(named) if len(named) <= 4 else 3, margin=14.0
+    )
+    below = axes is None and columns > 1 and width is not None and width < _BESIDE
+    heads = list(named) * len(kinds)
     if axes is None:
+        heads, taller = titles(heads, panel_room(columns, width))
         figure, panels = panel_grid(
-            blocks, row_height=_row_height(columns), extra=8.0, columns=columns,
-            share_y=len(kinds) == 1,
+            blocks, row_height=_row_height(columns, width, below) + taller,
+            extra=18.0 if below else 4.0, columns=columns, width=width, share_y=len(kinds) == 1,
         )  # fmt: skip
         left, low = leftmost(blocks, columns), lowest(blocks, columns)
     else:
@@ -83,20 +101,24 @@ def plot_pose_histogram(
     for place, (name_of_kind, name, found) in enumerate(places):
         ax = panels[place]
         shown = _panel(ax, points[name_of_kind][name], found, name_of_kind, boxes, norm)
-        ax.set_title(name)
+        ax.set_title(heads[place])
         what, unit = _NAMES[name_of_kind]
-        gap = "\n" if columns > 3 and axes is None else " "
+        gap = "\n" if (columns > 3 or below) and axes is None else " "
         end = f"{gap}({unit})" if unit else ""
         if low[place]:
             ax.set_xlabel(f"applied {what}{end}")
         if left[place]:
             ax.set_ylabel(f"predicted {what}{end}")
     if axes is None:
-        bar = figure.colorbar(shown, ax=panels, shrink=0.8, aspect=30, pad=0.01)
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
-        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+        bar = figure.colorbar(
+            shown, ax=panels, shrink=0.8, aspect=30, pad=0.01,
+            location="bottom" if below else "right",
+        )  # fmt: skip
+        axis = bar.ax.xaxis if below else bar.ax.yaxis
+        axis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
+        axis.set_minor_formatter(NullFormatter())
         bar.set_label("samples per bin")
-        figure.legend(handles=_handles(), loc="outside lower center", ncols=2, borderaxespad=0.2)
+        legend_below(figure, _handles(), most=2)
     return figure
 
 
@@ -127,10 +149,10 @@ class _Points:
         return counts
 
 
-def _row_height(columns: int) -> float:
+def _row_height(columns: int, width: float | None, below: bool) -> float:
     """Millimetres of a row of square panels with their title and labels, as wide as they can be."""
-    width = NARROW if columns == 1 else WIDE
-    return (width - 29) / columns - 4 + 17
+    wide = width or (NARROW if columns == 1 else WIDE)
+    return (wide - (14 if below else 29)) / columns - 4 + (16 if below else 17)
 
 
 def _chosen(named: Mapping[str, pd.DataFrame], kind: str | None) -> list[str]:

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..probing import Result
-from ._panels import given_axes, leftmost, panel_grid
+from ._fitting import text_width, wrapped
+from ._panels import given_axes, leftmost, panel_columns, panel_grid, panel_room, titles
 from ._select import choose_layers, choose_transform
 from .channels import telling_transform
 from .style import rung_style, styled
@@ -27,13 +28,15 @@ def plot_spread(
     layers: str | Iterable[str] | None = None,
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw the residuals of single evaluation images as boxes, one per rung, a panel per layer.
 
     An image's residual is its squared error over the mean variance of all images, so that the
     mean over images is the residual of the table. Boxes hold the middle half, whiskers the
     middle 90 %, the line is the median. `transform` is a name in the result; by default 90° or
-    the rotation nearest to it, else the scale nearest to 2.
+    the rotation nearest to it, else the scale nearest to 2. `width` is millimetres, as in
+    `plot_residuals`.
 
     Raises ProbeError for unknown layers and transforms.
     """
@@ -41,9 +44,16 @@ def plot_spread(
 
     chosen = choose_transform(result, transform or telling_transform(result))
     names = choose_layers(result, layers)
+    there = [rung for rung in _SHOWN if rung in result.axes["rung"]]
+    beside = 5.0 + max(text_width(rung_style(r, result.axes["rung"]).label, 7.0) for r in there)
+    columns = panel_columns([len(names)], width, least=22.0, margin=beside)
+    heads = [f"{chosen}\n{names[0]}", *names[1:]]
     if axes is None:
-        figure, panels = panel_grid([len(names)], row_height=48.0, extra=8.0)
-        left = leftmost([len(names)])
+        heads, taller = titles(heads, panel_room(columns, width, beside))
+        figure, panels = panel_grid(
+            [len(names)], row_height=48.0 + taller, extra=8.0, columns=columns, width=width
+        )
+        left = leftmost([len(names)], columns)
     else:
         figure, panels = given_axes(axes, len(names))
         left = [True] * len(panels)
@@ -58,12 +68,12 @@ def plot_spread(
                 palette=[style.colour for style in styles], fill=False,
             )  # fmt: skip
         ax.set_xlim(left=0)
-        ax.set_title(f"{chosen}\n{layer}" if first == 0 else layer)
+        ax.set_title(heads[first])
         ax.set_ylabel("")
         ax.tick_params(labelleft=left[first])
+    said = "residual of single images (fraction of the mean variance)"
     figure.supxlabel(
-        "residual of single images (fraction of the mean variance)",
-        size=rcParams["axes.labelsize"],
+        wrapped(said, 25.4 * figure.get_figwidth() - 4), size=rcParams["axes.labelsize"]
     )
     return figure
 

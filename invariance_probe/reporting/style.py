@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -11,8 +12,12 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib
 from matplotlib.figure import Figure
 
+from ..errors import ProbeError
+
 NARROW, WIDE = 85.0, 170.0
 """Widths in millimetres of one and of two columns of a printed page."""
+
+_LEAST, _MOST = 70.0, 300.0  # millimetres: labels do not fit less, no page is wider
 
 RESIDUAL = "residual (fraction of\nvariance unexplained)"
 
@@ -38,6 +43,8 @@ RC: Any = {
     "axes.titlelocation": "left",
     "axes.unicode_minus": True,
     "axes.grid": False,
+    # Else letters are as wide as whole pixels make them, and a layout holds at one resolution only.
+    "text.hinting": "none",
     "lines.linewidth": 1.1,
     "lines.markersize": 3.0,
     "hatch.linewidth": 0.5,
@@ -65,12 +72,21 @@ SHADE, MASKED, FAINT = "0.93", "0.9", "0.75"
 
 @dataclass(frozen=True)
 class RungStyle:
-    """Label, colour, marker and line style of one rung; the marks alone tell rungs apart."""
+    """Label, colour, marker and line style of one rung; the marks alone tell rungs apart.
+
+    Where no line is drawn `spot` marks rungs whose line has no marker.
+    """
 
     label: str
     colour: str
     marker: str
     line: Any
+    alone: str = ""
+
+    @property
+    def spot(self) -> str:
+        """The marker of a single value."""
+        return self.marker or self.alone or "d"
 
 
 _RUNGS = {
@@ -78,14 +94,14 @@ _RUNGS = {
     "inverse": RungStyle("inverse h⁻¹", VERMILLION, "s", "-"),
     "best": RungStyle("best found", BLUE, "^", (0, (5, 1.5))),
     "best_per_image": RungStyle("best per image", BLUE, "v", ":"),
-    "spatial_bound": RungStyle("bound, all spatial maps", GREY, "", (0, (8, 2))),
+    "spatial_bound": RungStyle("bound, all spatial maps", GREY, "", (0, (8, 2)), "p"),
     # One hue for the channel maps: told apart by marker and line.
     "inverse_permuted": RungStyle("h⁻¹, channels permuted", ORANGE, "D", (0, (1, 1))),
     "inverse_orthogonal": RungStyle("h⁻¹, orthogonal map", ORANGE, "P", (0, (3, 1, 1, 1))),
     "inverse_linear": RungStyle("h⁻¹, linear map", ORANGE, "X", "-"),
-    "input_aligned": RungStyle("input aligned (floor)", GREEN, "", "-"),
-    "resampling_floor": RungStyle("resampling floor", SKY, "", ":"),
-    "other_image": RungStyle("other image (ceiling)", PURPLE, "", "--"),
+    "input_aligned": RungStyle("input aligned (floor)", GREEN, "", "-", "d"),
+    "resampling_floor": RungStyle("resampling floor", SKY, "", ":", "<"),
+    "other_image": RungStyle("other image (ceiling)", PURPLE, "", "--", "*"),
 }
 _SPARE = tuple(
     (colour, marker, line)
@@ -147,6 +163,28 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
             return draw(*args, **kwargs)
 
     return inner
+
+
+def checked_width(width: float | None) -> float | None:
+    """A figure's width in millimetres as it was asked for; None leaves it to the figure.
+
+    Raises ProbeError for widths at which labels cannot be read, and for none at all.
+
+    >>> checked_width(85), checked_width(None)
+    (85.0, None)
+    """
+    if width is None:
+        return None
+    try:
+        wanted = float(width)
+    except (TypeError, ValueError):
+        wanted = math.nan
+    if not _LEAST <= wanted <= _MOST:
+        raise ProbeError(
+            f"figure width {width!r}: give millimetres from {_LEAST:g} to {_MOST:g}, "
+            f"such as {NARROW:g} (one column of a page) or {WIDE:g} (two)"
+        )
+    return wanted
 
 
 def new_figure(width: float, height: float) -> StyledFigure:

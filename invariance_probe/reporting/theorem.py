@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..errors import ProbeError
 from ..probing import Result
 from ..probing.options import CEILING, FLOOR
-from ._panels import angle_axis, scale_axis
+from ._fitting import LINE, legend_below, wrapped
+from ._panels import angle_axis, panel_room, scale_axis
 from ._select import around, as_results, choose_layers, interval_percent, unrolled
 from .style import (
     BLACK,
@@ -28,10 +30,12 @@ from .style import (
     RESIDUAL,
     VERMILLION,
     WIDE,
+    checked_width,
     new_figure,
     styled,
 )
 
+_BESIDE = 120.0  # millimetres, the narrowest figure of three panels side by side
 KINDS = ("translation", "rotation", "scaling")
 _TITLES = {
     "translation": "translation: aligns",
@@ -104,6 +108,8 @@ def plot_theorem(
     networks: Mapping[str, Result | Sequence[Result]],
     gaussian: Result | None = None,
     layers: Mapping[str, str] | None = None,
+    *,
+    width: float | None = None,
 ) -> Figure:
     """Draw the residual after h⁻¹ for translations, rotations and scalings of several networks.
 
@@ -111,7 +117,8 @@ def plot_theorem(
     one kind each. Every network has its floor (dotted) and ceiling (thin, dashed). Below stand the
     measured points of Gaussian first derivatives on the analytic curve 2 − 2 cos θ, and what is
     left of them after an orthogonal channel map; beside them the numbers at 90°, where
-    images turn pixel by pixel. Layers as in `theorem_table`, which gives the numbers.
+    images turn pixel by pixel. Layers as in `theorem_table`, which gives the numbers. `width` is
+    millimetres, 170 by default; below 120 there are two panels a row.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -123,28 +130,41 @@ def plot_theorem(
     names = list(networks)
     if not table["kind"].isin(KINDS).any():
         raise ProbeError("no translation, rotation or scaling in these results; probe some")
-    figure = new_figure(WIDE, 122.0)
-    grid = figure.add_gridspec(2, 6, height_ratios=(1.0, 0.92))
-    top = [figure.add_subplot(grid[0, 2 * place : 2 * place + 2]) for place in range(3)]
+    figure, places = _canvas(checked_width(width) or WIDE, table, gaussian is not None)
+    narrow = figure.get_figwidth() * 25.4 < _BESIDE
+    room = panel_room(2, 25.4 * figure.get_figwidth()) if narrow else WIDE
+    top = [figure.add_subplot(place) for place in places[:3]]
     above = table.loc[table["network"].isin(names), ["residual", "high"]].to_numpy(dtype=float)
     high = float(np.nan_to_num(above).max())
     for place, (ax, kind) in enumerate(zip(top, KINDS, strict=True)):
         _curves(ax, table, names, kind)
-        ax.set_title(_TITLES[kind])
+        ax.set_title(wrapped(_TITLES[kind], room))
         ax.set_xlabel(_XLABELS[kind])
         ax.set_ylim(0, 1.04 * min(max(high, 2.0), 4.0))
-        ax.tick_params(labelleft=place == 0)
-        if place == 0:
+        first = place == 0 or (narrow and place == 2)
+        ax.tick_params(labelleft=first)
+        if first:
             ax.set_ylabel(RESIDUAL)
     own = table[table["network"] == "Gaussian derivatives"] if gaussian is not None else None
     if own is not None:
-        _analytic(figure.add_subplot(grid[1, :3]), own)
-    _numbers(figure.add_subplot(grid[1, 3:] if own is not None else grid[1, :]), table)
-    figure.legend(
-        handles=_handles(names, table, interval_percent(as_results(networks[names[0]])[0])),
-        loc="outside lower center", borderaxespad=0.2, ncols=min(4, len(names) + 1),
-    )  # fmt: skip
+        _analytic(figure.add_subplot(places[3]), own, room)
+    _numbers(figure.add_subplot(places[4]), table, step=1.0 if narrow else 0.13)
+    level = interval_percent(as_results(networks[names[0]])[0])
+    legend_below(figure, _handles(names, table, level), most=min(4, len(names) + 1))
     return figure
+
+
+def _canvas(width: float, table: pd.DataFrame, gaussian: bool) -> tuple[Figure, list[SubplotSpec]]:
+    """The figure; places of the three kinds, of the curve of Gaussian derivatives, of numbers."""
+    if width >= _BESIDE:
+        figure = new_figure(width, 106.0)
+        grid = figure.add_gridspec(2, 6, height_ratios=(1.0, 0.92))
+        top = [grid[0, 2 * place : 2 * place + 2] for place in range(3)]
+        return figure, [*top, grid[1, :3], grid[1, 3:] if gaussian else grid[1, :]]
+    tall = 10.0 + LINE * (table["network"].nunique() + 1 + 2 * gaussian)
+    figure = new_figure(width, 102.0 + tall)
+    grid = figure.add_gridspec(3, 2, height_ratios=(51.0, 51.0, tall))
+    return figure, [grid[0, 0], grid[0, 1], grid[1, 0], grid[1, 1], grid[2, :]]
 
 
 def _curves(ax: Axes, table: pd.DataFrame, names: Sequence[str], kind: str) -> None:
@@ -191,7 +211,7 @@ def _closed(rows: pd.DataFrame, kind: str) -> list[np.ndarray]:
     return [unrolled(x), *(values[around(x)] for values in others)]
 
 
-def _analytic(ax: Axes, rows: pd.DataFrame) -> None:
+def _analytic(ax: Axes, rows: pd.DataFrame, room: float) -> None:
     rows = rows[rows["kind"] == "rotation"]
     inverse = rows[rows["rung"] == "inverse"].sort_values("parameter", kind="stable")
     x, y, _, _ = _closed(inverse, "rotation")
@@ -210,17 +230,19 @@ def _analytic(ax: Axes, rows: pd.DataFrame) -> None:
             zorder=3, clip_on=False,
         )  # fmt: skip
     off = (inverse["residual"] - inverse["expected"]).abs()
-    ax.set_title(f"Gaussian derivatives Lx, Ly: within {_short(float(off.max()))}")
+    said = f"Gaussian derivatives Lx, Ly: within {_short(float(off.max()))}"
+    ax.set_title(wrapped(said, room))
     ax.set_xlabel("angle (degrees)")
-    ax.set_ylabel(RESIDUAL)
-    angle_axis(ax, *ends, labels=7)
+    if room > _BESIDE:  # else the panel at its left says so
+        ax.set_ylabel(RESIDUAL)
+    angle_axis(ax, *ends, labels=7 if room > _BESIDE else 5)
     ax.set_xlim(*ends)
     ax.set_ylim(0, 4.1)
     ax.set_yticks([0, 1, 2, 3, 4])
 
 
-def _numbers(ax: Axes, table: pd.DataFrame) -> None:
-    """The numbers at 90°, as text in columns."""
+def _numbers(ax: Axes, table: pd.DataFrame, step: float) -> None:
+    """The numbers at 90°, as text in columns; lines at most `step` of the panel apart."""
     turned = (table["kind"] == "rotation") & np.isclose(table["parameter"].astype(float), 90.0)
     rows = table[turned].pivot_table(
         index="network", columns="rung", values="residual", sort=False, dropna=False
@@ -241,7 +263,7 @@ def _numbers(ax: Axes, table: pd.DataFrame) -> None:
             if np.isfinite(row.get("inverse_orthogonal", np.nan)):
                 mapped = _short(float(row["inverse_orthogonal"]))
                 entries.append({0.0: "  with orthogonal map", 0.62: mapped})
-    step = min(0.13, 0.95 / len(entries))
+    step = min(step, 0.95 / len(entries))
     for number, entry in enumerate(entries):
         for place, text in entry.items():
             ax.text(

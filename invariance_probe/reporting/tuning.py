@@ -15,7 +15,19 @@ from matplotlib.patches import Patch
 from ..errors import ProbeError
 from ..probing import Result
 from ..probing.tuning import tuning_summary
-from ._panels import angle_axis, factor_text, given_axes, leftmost, lowest, panel_rows, scale_axis
+from ._fitting import legend_below
+from ._panels import (
+    angle_axis,
+    factor_text,
+    given_axes,
+    leftmost,
+    lowest,
+    panel_columns,
+    panel_room,
+    panel_rows,
+    scale_axis,
+    titles,
+)
 from ._select import choose_layers, closes
 from .style import BLUE, FAINT, NARROW, VERMILLION, WIDE, new_figure, styled
 
@@ -32,18 +44,20 @@ _TURN = np.radians([0, 90, 180, 270])
 def plot_tuning(
     result: Result,
     layer: str | Iterable[str] | None = None,
-    channels: int | Iterable[int] = 4,
+    channels: int | Iterable[int] | None = None,
     kind: str | None = None,
     by: str = "modulation",
     *,
     axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw the response of channels against the angle or scale by which the image was changed.
 
-    `channels` is a number, of those with the highest `by`, or which channels. `by`, which titles
-    give, is "modulation" = (max − min)/(max + min) or "selectivity" (for an angle, or for a scale;
-    channels that answer a filter's pattern and its half turn alike have none for an angle). `kind`
-    is "rotation" or "scaling"; by default the first of the two in the result. A full turn is drawn
+    `channels` is a number, of those with the highest `by`, or which channels; by default four, or
+    as many as a row of a figure of `width` millimetres holds. `by`, which titles give, is
+    "modulation" = (max − min)/(max + min) or "selectivity" (for an angle, or for a scale; channels
+    that answer a filter's pattern and its half turn alike have none for an angle). `kind` is
+    "rotation" or "scaling"; by default the first of the two in the result. A full turn is drawn
     in polar coordinates (angles as on the screen, 0 to the right), an arc or scales on a straight
     axis. Responses are root mean squares as fractions of the channel's largest. The line from the
     middle points to the preferred angle, its length is the selectivity; on a straight axis a
@@ -64,6 +78,8 @@ def plot_tuning(
         )
     summary = summary[summary["kind"] == chosen_kind]
     names = choose_layers(result, layer)
+    if channels is None:
+        channels = panel_columns([4], width)
     panels: list[tuple[str, pd.Series, np.ndarray, np.ndarray]] = []
     for name in names:
         for _, row in _rows(summary[summary["layer"] == name], name, channels, by).iterrows():
@@ -72,18 +88,23 @@ def plot_tuning(
         raise ProbeError(f"no channel of {', '.join(names)} responds; there is no curve to draw")
     polar = chosen_kind == "rotation" and all(closes(place) for _, _, place, _ in panels)
     sizes = [number for number in (sum(p[0] == name for p in panels) for name in names) if number]
+    columns = panel_columns(sizes, width)
+    wide = width or (NARROW if columns < 3 else WIDE)
+    heads = [_title(row, name, by) for name, row, *_ in panels]
+    for number in range(1, len(panels)):
+        if panels[number - 1][0] == panels[number][0]:
+            heads[number] = "\n" + heads[number].partition("\n")[2]
     if axes is None:
-        figure, drawn = _grid(sizes, polar)
-        left, low = leftmost(sizes), lowest(sizes)
+        heads, taller = titles(heads, panel_room(columns, wide))
+        figure, drawn = _grid(sizes, polar, columns, wide, taller)
+        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, drawn = given_axes(axes, len(panels))
         left = low = [True] * len(drawn)
         polar = polar and all(ax.name == "polar" for ax in drawn)
     for number, (name, row, place, response) in enumerate(panels):
         ax = drawn[number]
-        first = number == 0 or panels[number - 1][0] != name
-        said = f"ch. {int(row['channel'])}, {_BY[by]} {row[by]:.2f}".replace("-", "−")
-        ax.set_title(f"{name if first else ''}\n{said}")
+        ax.set_title(heads[number])
         (_polar if polar else _straight)(ax, row, place, response, chosen_kind)
         if not polar:
             if low[number] and name == panels[-1][0]:
@@ -91,8 +112,13 @@ def plot_tuning(
             if left[number]:
                 ax.set_ylabel("response / largest")
     if axes is None:
-        _legend(figure, polar, chosen_kind, by, panel_rows(sizes)[0] > 2)
+        _legend(figure, polar, chosen_kind, by)
     return figure
+
+
+def _title(row: pd.Series, name: str, by: str) -> str:
+    said = f"ch. {int(row['channel'])}, {_BY[by]} {row[by]:.2f}".replace("-", "−")
+    return f"{name}\n{said}"
 
 
 def _rows(
@@ -129,12 +155,12 @@ def _curve(result: Result, layer: str, channel: int, kind: str) -> tuple[np.ndar
     return place, response / max(float(response.max()), 1e-300)
 
 
-def _grid(sizes: list[int], polar: bool) -> tuple[Figure, list[Axes]]:
-    columns, rows = panel_rows(sizes)
-    figure = new_figure(
-        NARROW if columns < 3 else WIDE,
-        rows * (50.0 if polar else 42.0) + (8.0 if columns > 2 else 16.0),
-    )
+def _grid(
+    sizes: list[int], polar: bool, columns: int, width: float, taller: float
+) -> tuple[Figure, list[Axes]]:
+    columns, rows = panel_rows(sizes, columns)
+    height = 50.0 if polar else 42.0
+    figure = new_figure(width, rows * (height + taller) + 4.0)
     grid = figure.add_gridspec(rows, columns)
     axes: list[Axes] = []
     row = 0
@@ -187,7 +213,7 @@ def _straight(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray,
     ax.set_yticks([0, 0.5, 1])
 
 
-def _legend(figure: Figure, polar: bool, kind: str, by: str, wide: bool) -> None:
+def _legend(figure: Figure, polar: bool, kind: str, by: str) -> None:
     if polar:
         text = "preferred angle; length: selectivity (rim: 1)"
     else:
@@ -197,6 +223,4 @@ def _legend(figure: Figure, polar: bool, kind: str, by: str, wide: bool) -> None
         Line2D([], [], color=VERMILLION, linestyle="-" if polar else ":", label=text),
         Patch(facecolor="none", label=_MEANING[by]),
     ]
-    figure.legend(
-        handles=handles, loc="outside lower center", borderaxespad=0.2, ncols=3 if wide else 1
-    )
+    legend_below(figure, handles, most=3)

@@ -6,16 +6,34 @@ import itertools
 import sys
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from invariance_probe.probing import RUNGS as ALL
 from invariance_probe.probing import Result
-from invariance_probe.reporting import plot_ladder, plot_landscape, plot_recovered, plot_residuals
+from invariance_probe.reporting import (
+    baselines,
+    channels,
+    comparison,
+    composition,
+    gallery,
+    heatmap,
+    landscape,
+    oracle,
+    plot_ladder,
+    plot_landscape,
+    plot_recovered,
+    plot_residuals,
+    poses,
+    theorem,
+)
 from invariance_probe.reporting.style import rung_style
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
@@ -32,7 +50,7 @@ DEFICIENCIES = {
 }  # fmt: skip
 
 
-def seen(colour: str, deficiency: str) -> np.ndarray:
+def seen(colour: Any, deficiency: str) -> np.ndarray:
     """CIE Lab of a colour as somebody with the deficiency sees it."""
     srgb = np.array(to_rgb(colour))
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
@@ -58,6 +76,98 @@ def test_rungs_differ_in_colour_for_everyone(deficiency: str) -> None:
 def test_rungs_differ_without_colour() -> None:
     marks = {(rung_style(rung).marker, str(rung_style(rung).line)) for rung in ALL}
     assert len(marks) == len(ALL)
+
+
+def looks_drawn(figure: Figure) -> dict[str, tuple[str, str, str]]:
+    """Colour, marker and line of everything with a label in the panels of a figure."""
+    found = {}
+    for ax in figure.axes:
+        handles, labels = ax.get_legend_handles_labels()
+        for handle, label in zip(handles, labels, strict=True):
+            line = handle[0] if isinstance(handle, ErrorbarContainer) else handle
+            found[label] = (line.get_color(), str(line.get_marker()), dashes(line))
+    return found
+
+
+def dashes(line: Line2D) -> str:
+    return "none" if line.get_linestyle() == "None" else str(line._dash_pattern)  # type: ignore[attr-defined]
+
+
+def told_apart(one: tuple[str, str, str], other: tuple[str, str, str], by: float = 12) -> bool:
+    """By mark or line; else by colour for everyone, and by lightness in grey print."""
+    if one[1:] != other[1:]:
+        return True
+    pairs = [(seen(one[0], name), seen(other[0], name)) for name in DEFICIENCIES]
+    enough = all(np.linalg.norm(first - second) >= by for first, second in pairs)
+    return enough and abs(pairs[0][0][0] - pairs[0][1][0]) >= 20
+
+
+@pytest.mark.parametrize("moves", ["rotation:-90:90:45", "rotation:90", "shear:0.2 shear:-0.2"])
+def test_rungs_drawn_together_are_told_apart(
+    make_result: Callable[..., Result], moves: str
+) -> None:
+    made = make_result(moves, ["conv1"], rungs=ALL)
+    figure = plot_residuals(made, rungs=ALL)
+    looks = looks_drawn(figure)
+    assert len(looks) == len(ALL)
+    for one, other in itertools.combinations(looks, 2):
+        assert told_apart(looks[one], looks[other]), (one, other)
+    keys = {
+        handle.get_label(): handle.get_marker()
+        for handle in figure.legends[0].legend_handles
+        if isinstance(handle, Line2D)
+    }
+    assert {keys[label] for label in looks} >= {look[1] for look in looks.values()} - {"None"}
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        {name: look[1:] for name, look in channels._MOVED.items()},
+        {name: (look[1], look[2] or channels._ALONE[name], "none")
+         for name, look in channels._MOVED.items()},
+        {name: look[1:] for name, look in composition._SERIES.items()},
+        oracle._LOOKS,
+        dict(enumerate(comparison._LOOKS)),
+        {number: (*look, "none") for number, look in enumerate(baselines._LOOKS)},
+        {number: (*look, "-") for number, look in enumerate(theorem._LOOKS)},
+    ],
+    ids=["moved", "moved at single values", "composition", "oracle", "comparison", "baselines",
+         "theorem"],
+)  # fmt: skip
+def test_other_lines_drawn_together_are_told_apart(looks: dict[Any, tuple[str, str, Any]]) -> None:
+    for one, other in itertools.combinations(looks, 2):
+        first, second = ((look[0], look[1], str(look[2])) for look in (looks[one], looks[other]))
+        assert told_apart(first, second), (one, other)
+
+
+def test_like_marks_are_not_told_apart_by_a_colour_that_some_do_not_see() -> None:
+    assert told_apart(("#000000", "o", "-"), ("#FFFFFF", "o", "-"))
+    for one, other in (("#FF0000", "#00A000"), ("#009E73", "#CC79A7"), ("#777777", "#7A7A7A")):
+        assert not told_apart((one, "o", "-"), (other, "o", "-"))  # the second: only grey print
+
+
+@pytest.mark.parametrize("colours", [landscape._COLOURS, gallery._MAPS, poses._COUNTS])
+def test_colour_scales_rise_or_fall_in_lightness(colours: Any) -> None:
+    steps = np.diff(lightness(colours))
+    assert (steps > 0).all() or (steps < 0).all()
+    assert np.abs(steps.sum()) > 50
+
+
+@pytest.mark.parametrize("colours", [heatmap._COLOURS, channels._COLOURS, gallery._DIFFERENCES])
+def test_diverging_scales_are_lightest_in_the_middle_with_ends_told_apart(colours: Any) -> None:
+    steps = np.diff(lightness(colours))
+    assert (steps[:50] > 0).all() and (steps[50:] < 0).all()
+    scale = matplotlib.colormaps[colours]
+    for name in DEFICIENCIES:
+        for off in (0.2, 0.35, 0.5):  # as far from the middle on both sides
+            low, high = (seen(scale(0.5 + side * off)[:3], name) for side in (-1, 1))
+            assert np.linalg.norm(low - high) > 20, (name, off)
+
+
+def lightness(colours: Any) -> np.ndarray:
+    scale = matplotlib.colormaps[colours] if isinstance(colours, str) else colours
+    return np.array([seen(colour[:3], "none")[0] for colour in scale(np.linspace(0, 1, 101))])
 
 
 def test_new_rungs_get_a_style_of_their_own() -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ...probing import OracleResult, Result
 from ...probing.options import CEILING, FLOOR
 from .._select import kinds_of
 from ..channels import telling_transform
-from ..files import figures
+from ..files import Draw, figures
 from ..oracle import plot_oracle
 from ..spread import image_residuals
 from ..tables import ladder_table
@@ -25,14 +24,14 @@ from .wording import joined, number, percent, plural
 
 @dataclass(frozen=True)
 class Illustration:
-    """A figure with everything that stands beside it; `section` is where it belongs."""
+    """A figure, by what draws it, with everything that stands beside it in a `section`."""
 
     name: str
     section: str
     title: str
     caption: str
     alt: str
-    figure: Figure
+    draw: Draw
     data: pd.DataFrame
 
 
@@ -65,19 +64,22 @@ _TITLES = {
 }  # fmt: skip
 
 
-def illustrations(runs: Runs, without: Sequence[str] = ()) -> Iterator[Illustration]:
-    """Every figure that applies, drawn one at a time; those named in `without` are left out."""
+def illustrations(
+    runs: Runs, without: Sequence[str] = (), width: float | None = None
+) -> Iterator[Illustration]:
+    """Every figure that applies, not drawn yet; those named in `without` are left out.
+
+    `width` is theirs in millimetres; None leaves it to what a figure holds.
+    """
     several = len(runs.all) > 1
-    # Names of layers are data: a dollar sign in one is no mathematics.
-    with matplotlib.rc_context({"text.parse_math": False}):
-        for run, result in runs.probes:
-            for name, figure in figures(result, without):
-                yield _of_probe(f"{run}_{name}" if several else name, name, figure, result)
-        for run, oracle in runs.oracles:
-            yield _of_oracle(f"{run}_oracle" if run != "oracle" else run, oracle)
+    for run, result in runs.probes:
+        for name, draw in figures(result, without, width=width):
+            yield _of_probe(f"{run}_{name}" if several else name, name, draw, result)
+    for run, oracle in runs.oracles:
+        yield _of_oracle(f"{run}_oracle" if run != "oracle" else run, oracle, width)
 
 
-def _of_probe(full: str, name: str, figure: Figure, result: Result) -> Illustration:
+def _of_probe(full: str, name: str, draw: Draw, result: Result) -> Illustration:
     title, caption = _TITLES.get(name, ("", ""))
     kind = name.rpartition("_")[2]
     if name.startswith("residuals_"):
@@ -92,10 +94,10 @@ def _of_probe(full: str, name: str, figure: Figure, result: Result) -> Illustrat
         title = title if kind in kinds else f"{title}: {joined([plural(k) for k in kinds])}"
     alt = _ALT.get(name.partition("_")[0], _plain)(result, name)
     section = _SECTIONS.get(name, "ladder")
-    return Illustration(full, section, title, caption, f"{title}. {alt}", figure, data)
+    return Illustration(full, section, title, caption, f"{title}. {alt}", draw, data)
 
 
-def _of_oracle(full: str, result: OracleResult) -> Illustration:
+def _of_oracle(full: str, result: OracleResult, width: float | None) -> Illustration:
     measure = "agreement" if result.accuracy["accuracy"].isna().all() else "accuracy"
     title = "What alignment at a layer is worth to the classifier"
     caption = f"{measure.capitalize()} with one layer's maps moved back, against the depth of the "
@@ -105,8 +107,8 @@ def _of_oracle(full: str, result: OracleResult) -> Illustration:
     alt += f"aligned {percent(float(means['input_aligned']))}, maps moved back "
     alt += f"{percent(float(means['inverse']))} over layers, with channels mapped "
     alt += f"{percent(float(means['inverse_linear']))}."
-    figure = plot_oracle(result, measure)
-    return Illustration(full, "oracle", title, caption, alt, figure, result.accuracy)
+    draw = partial(plot_oracle, result, measure, width=width)
+    return Illustration(full, "oracle", title, caption, alt, draw, result.accuracy)
 
 
 def _ladder(result: Result, _: str) -> pd.DataFrame:

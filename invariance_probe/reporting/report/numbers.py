@@ -16,6 +16,8 @@ from .._select import kinds_of, moves_of
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-6  # of a variance or a gap: below it numbers tell of float32, not of the network
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -32,13 +34,13 @@ class Estimate:
 
     @property
     def positive(self) -> bool:
-        """Whether the whole interval lies above 0."""
-        return self.known and self.low > 0
+        """Whether the whole interval lies above 0, by more than rounding."""
+        return self.known and self.low > ROUNDING
 
     @property
     def negative(self) -> bool:
-        """Whether the whole interval lies below 0."""
-        return self.known and self.high < 0
+        """Whether the whole interval lies below 0, by more than rounding."""
+        return self.known and self.high < -ROUNDING
 
 
 @dataclass(frozen=True)

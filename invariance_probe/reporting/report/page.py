@@ -7,17 +7,16 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from .citing import as_bibtex
 from .content import Content, Ladder, LadderRow, as_json
+from .drawing import Drawn
 from .illustrations import Illustration
 from .rungs import RUNGS
 from .svg import inline_svg
@@ -27,7 +26,6 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _ACROSS = 5  # layers in one table of the ladder
 _ROWS = 40  # rows of a figure's data that are shown
 _DIGITS = 6  # significant digits of the data in the page
-LARGEST_FIGURE = 1_500_000  # bytes of an SVG; larger ones go in as PNG
 LARGEST_DATA = 600_000  # bytes of a figure's CSV in the page
 DATA_BUDGET = 4_000_000  # bytes of all of them
 
@@ -62,9 +60,9 @@ class Shown:
 
 
 def page(
-    said: Content, figures: Iterable[tuple[Illustration, bytes]], extras: Sequence[Extra] = ()
+    said: Content, figures: Iterable[tuple[Illustration, Drawn]], extras: Sequence[Extra] = ()
 ) -> str:
-    """The whole file, from what there is to say and (figure, its SVG) of every figure."""
+    """The whole file, from what there is to say and every figure with what is drawn of it."""
     shown = sorted(_shown(figures), key=_order)
     sections = {one.section for one in shown}
     styles = [_asset("report.css"), *(extra.style for extra in extras if extra.style)]
@@ -143,9 +141,9 @@ def _columns(ladder: Ladder) -> Iterator[_Columns]:
         yield _Columns(places, tuple(ladder.layers[place] for place in places))
 
 
-def _shown(figures: Iterable[tuple[Illustration, bytes]]) -> Iterator[Shown]:
+def _shown(figures: Iterable[tuple[Illustration, Drawn]]) -> Iterator[Shown]:
     left = DATA_BUDGET
-    for one, source in figures:
+    for one, drawn in figures:
         link = ""
         text = one.data.to_csv(index=False, lineterminator="\n", float_format=f"%.{_DIGITS}g")
         if len(text) <= min(LARGEST_DATA, left):
@@ -155,24 +153,17 @@ def _shown(figures: Iterable[tuple[Illustration, bytes]]) -> Iterator[Shown]:
         first = one.data.head(_ROWS)
         rows = tuple(tuple(map(_entry, row)) for row in first.itertuples(index=False, name=None))
         heads = tuple(map(str, one.data.columns))
-        picture = _picture(one, source)
+        picture = _picture(one, drawn)
         yield Shown(
             one.name, one.section, one.title, one.caption, picture, link, len(one.data), heads, rows
         )
 
 
-def _picture(one: Illustration, source: bytes) -> Markup:
-    if len(source) <= LARGEST_FIGURE:
-        return Markup(inline_svg(source, f"figure-{one.name}", one.alt))
-    coded = base64.b64encode(png_bytes(one.figure)).decode()
+def _picture(one: Illustration, drawn: Drawn) -> Markup:
+    if drawn.pixels is None:
+        return Markup(inline_svg(drawn.files["svg"], f"figure-{one.name}", one.alt))
+    coded = base64.b64encode(drawn.pixels).decode()
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(one.alt, Markup(coded))
-
-
-def png_bytes(figure: Figure, dpi: int = 200) -> bytes:
-    """A figure as pixels."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
 
 
 def _entry(value: object) -> str:

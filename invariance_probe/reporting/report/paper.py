@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 
 from ...probing.hashes import table_bytes
 from .citing import as_bibtex
 from .content import Content
+from .drawing import Drawn
 from .illustrations import Illustration
 from .methods import methods_latex, methods_markdown
 from .runs import Runs
 from .tables import ladder_latex, treatments_latex
 
+FORMATS = ("pdf", "png")  # beside SVG
 _PREAMBLE = (
     "% Set the tables with \\usepackage{booktabs}; compile the references with BibTeX or biber.\n"
 )
 
 
 def write_paper(
-    folder: Path, said: Content, runs: Runs, figures: Iterable[tuple[Illustration, bytes]]
+    folder: Path, said: Content, runs: Runs, figures: Iterable[tuple[Illustration, Drawn]]
 ) -> None:
     """Write the folder: the same bytes for the same results (and the same matplotlib)."""
     folder.mkdir()
     sizes = ["name,width_mm,height_mm,title"]
-    for one, svg in figures:
-        # The layout was found when the SVG was drawn; the other formats keep it.
-        one.figure.set_layout_engine("none")
-        (folder / f"{one.name}.svg").write_bytes(svg)
-        for suffix in ("pdf", "png"):
-            buffer = BytesIO()
-            one.figure.savefig(buffer, format=suffix)
-            (folder / f"{one.name}.{suffix}").write_bytes(buffer.getvalue())
+    for one, drawn in figures:
+        for suffix, content in drawn.files.items():
+            (folder / f"{one.name}.{suffix}").write_bytes(content)
         (folder / f"{one.name}.csv").write_bytes(table_bytes(one.data))
-        width, height = (25.4 * inches for inches in one.figure.get_size_inches())
+        width, height = drawn.size
         title = one.title.replace('"', '""')
         sizes.append(f'{one.name},{width:.0f},{height:.0f},"{title}"')
     (folder / "figures.csv").write_text("\n".join(sizes) + "\n", encoding="utf-8")

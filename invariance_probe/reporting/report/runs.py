@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ...errors import ProbeError
@@ -23,7 +24,7 @@ class Run:
     name: str
     result: Result | OracleResult
 
-    @property
+    @cached_property  # all tables are written out for it
     def content_hash(self) -> str:
         """The hash of the result's content."""
         return self.result.content_hash

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .numbers import Estimate, KindNumbers, LayerNumbers, OracleNumbers, TreatmentNumbers
+from .numbers import ROUNDING, Estimate, KindNumbers, LayerNumbers, OracleNumbers, TreatmentNumbers
 from .wording import interval, joined, layers_phrase, moves_phrase, percent, share
 
 FEW, SMALL = 10, 30
@@ -28,7 +28,7 @@ def state(layer: LayerNumbers) -> str:
     closed = layer.recovered
     if not closed.known or not layer.gap.positive:
         return "unread"
-    some, whole = closed.low > 0, closed.high >= 1
+    some, whole = closed.low > 0, closed.high >= 1 - ROUNDING
     if not some:
         if whole:
             return "wide"
@@ -161,7 +161,10 @@ def channel_sentence(numbers: KindNumbers) -> str:
         return f"{head} maps between channels are not determined: too few samples."
     # A map that predicts each channel's mean has residual 1 and knows nothing of the image.
     telling = [layer for layer in known if layer.relieved.positive and layer.linear.high < 1]
-    rest = [layer.layer for layer in known if layer not in telling]
+    done = [layer.layer for layer in known if layer.inverse.high <= ROUNDING]
+    rest = [layer.layer for layer in known if layer not in telling and layer.layer not in done]
+    if len(done) == among:
+        return f"{head} nothing is left for a map of the channels to restore."
     clauses = []
     if telling:
         where = "" if len(telling) == among else f" at {layers_phrase(_names(telling), among)}"
@@ -175,6 +178,8 @@ def channel_sentence(numbers: KindNumbers) -> str:
     if rest:
         who = "it" if telling else "a linear map of the channels fitted on other images"
         clauses.append(f"{who} restores nothing detectable at {layers_phrase(rest, among)}")
+    if done:
+        clauses.append(f"nothing is left to restore at {layers_phrase(done, among)}")
     if undetermined:
         clauses.append(f"it is not determined at {layers_phrase(undetermined, among)}")
     return f"{head} {'; '.join(clauses)}."

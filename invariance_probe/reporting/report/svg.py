@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from io import BytesIO
-
-from matplotlib.figure import Figure
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
-
-
-def svg_bytes(figure: Figure) -> bytes:
-    """A figure as matplotlib writes it to a file."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="svg")
-    return buffer.getvalue()
 
 
 def inline_svg(source: bytes, name: str, label: str) -> str:

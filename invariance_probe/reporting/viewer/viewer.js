@@ -377,7 +377,8 @@
     selects.turn.value = state.turn;
     find(".ipv-app").hidden = false;
     new ResizeObserver(() => draw()).observe(area);
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
+    for (const medium of ["(prefers-color-scheme: dark)", "print"])  // paper is light
+      window.matchMedia(medium).addEventListener("change", () => draw());
     show();
     if (root.dataset.ipvAutoplay && !calm.matches && !play.disabled) run();
   }

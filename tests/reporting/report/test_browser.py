@@ -29,7 +29,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return report(runs, tmp_path_factory.mktemp("browser") / "report").as_uri()
+    """A report with all that a page may hold: figures, tables, viewer."""
+    return report(runs, tmp_path_factory.mktemp("browser") / "report", viewer=True).as_uri()
 
 
 @pytest.fixture
@@ -87,6 +88,19 @@ def test_the_data_of_a_figure_open_and_download(opened: Callable[..., Any], tmp_
     assert (tmp_path / "data.csv").read_text(encoding="utf-8").startswith("layer,kind,over")
 
 
+def test_the_slider_moves_the_pictures_of_the_report(opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.wait_for_selector("[data-ipv-shown]")
+    canvas = """document.querySelector('[data-ipv-panel="back"] .ipv-picture').toDataURL()"""
+    page.locator(".ipv-slider").first.focus()
+    page.keyboard.press("Home")
+    page.wait_for_selector('[data-ipv-shown="0 0 0 0"]')
+    before = page.evaluate(canvas)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector('[data-ipv-shown="0 0 0 1"]')
+    page.wait_for_function(f"before => {canvas} !== before", arg=before)
+
+
 def test_text_of_figures_can_be_found(opened: Callable[..., Any]) -> None:
     assert opened().locator("svg text", has_text="input aligned (floor)").count() > 0
 
@@ -104,6 +118,8 @@ def test_the_page_prints(opened: Callable[..., Any], tmp_path: Path) -> None:
     page.emulate_media(media="print")
     assert background(page) == "rgb(255, 255, 255)"
     assert not page.locator("#theme").is_visible()
+    ink = "getComputedStyle(document.querySelector('.ipv')).color"
+    assert page.evaluate(ink) == "rgb(28, 28, 28)", "dark on paper, in the viewer too"
 
 
 def axe() -> Path | None:
@@ -116,7 +132,8 @@ def axe() -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 400), ("dark", 1200)])
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_obstacle_to_anybody(
     opened: Callable[..., Any], scheme: str, width: int
 ) -> None:
@@ -125,6 +142,7 @@ def test_no_serious_obstacle_to_anybody(
         pytest.skip("needs axe-core: npm install -g axe-core, or AXE=PATH/axe.min.js")
     page = opened(color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True)
     page.eval_on_selector_all("details", "all => all.forEach(one => { one.open = true; })")
+    page.wait_for_selector("[data-ipv-shown]")
     page.evaluate(script.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document).then(done => done.violations)")
     serious = {

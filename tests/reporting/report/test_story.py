@@ -149,6 +149,17 @@ def test_nearly_is_not_fully() -> None:
     assert "aligns a nearly, but not quite" in said
 
 
+def test_rounding_is_no_shortfall() -> None:
+    """A network that is exactly equivariant misses 1 by the rounding of float32."""
+    exact = Estimate(1 - 1e-12, 1 - 2e-12, 1 - 1e-13)
+    assert state(layer(recovered=exact)) == "full"
+    assert state(layer(recovered=Estimate(0.999, 0.998, 0.9999))) == "nearly"
+    tiny = Estimate(2e-13, 1e-13, 3e-13)
+    assert "nothing that beats" in search_sentence(kind(layer(searched=tiny)))
+    said = channel_sentence(kind(layer(inverse=tiny, linear=about(0.2), relieved=about(-0.2))))
+    assert said.endswith("nothing is left for a map of the channels to restore.")
+
+
 def test_what_cannot_be_told_from_nothing_is_said() -> None:
     said = verdict(kind(layer("a", recovered=about(0.0)), layer("b", recovered=about(-0.5))))
     assert "at a that is not distinguishable from nothing" in said
