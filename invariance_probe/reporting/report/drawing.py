@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -77,7 +78,7 @@ def _draw(one: Illustration, formats: Sequence[str]) -> Drawn:
     return Drawn(files, (width, height), pixels)
 
 
-def _bytes(figure: Figure, suffix: str, dpi: float | str = "figure") -> bytes:
+def _bytes(figure: Figure, suffix: str, **options: Any) -> bytes:
     buffer = BytesIO()
-    figure.savefig(buffer, format=suffix, dpi=dpi)
+    figure.savefig(buffer, format=suffix, **options)
     return buffer.getvalue()

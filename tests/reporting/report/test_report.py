@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from invariance_probe import ProbeError
 from invariance_probe.probing import Result
@@ -249,7 +250,9 @@ def test_every_figure_of_the_paper_comes_in_three_formats_with_data(folder: Path
         listed = {row["name"]: float(row["width_mm"]) for row in csv.DictReader(file)}
     assert "probe_spread" in listed and "oracle" in listed
     for name, width in listed.items():
-        assert width in (85, 170)
+        assert width == 85
+        with Image.open(paper / f"{name}.png") as pixels:  # 300 dots to an inch
+            assert pixels.width == pytest.approx(85 / 25.4 * 300, abs=1)
         for suffix in ("pdf", "svg", "png", "csv"):
             assert (paper / f"{name}.{suffix}").stat().st_size > 0
     pdf = (paper / "probe_ladder.pdf").read_bytes()
