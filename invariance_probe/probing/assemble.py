@@ -21,6 +21,10 @@ Array = NDArray[np.float64]
 _WON_BACK = {"won_by_permutation": "inverse_permuted", "won_by_linear": "inverse_linear"}
 
 
+SMALLEST_GAP = 1e-9
+"""Of which shares are given, in units of a residual."""
+
+
 def recovered(
     residuals: Array, rungs: Sequence[str], top: str = CEILING, reached: str = "inverse"
 ) -> Array:
@@ -33,7 +37,7 @@ def recovered(
     span = values[top] - values[FLOOR]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (values[top] - values[reached]) / span
-    return np.where(span > 1e-9, share, np.nan)
+    return np.where(span > SMALLEST_GAP, share, np.nan)
 
 
 def assemble(

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..alignment import bootstrap
-from .assemble import recovered
-from .options import CEILING
+from .assemble import SMALLEST_GAP
+from .options import CEILING, FLOOR
 from .result import Result
 
 Array = NDArray[np.float64]
@@ -73,15 +73,20 @@ def measure(
             _values(result, layer, moves, rungs, quantities, drawing)
             for result, layer in zip(named.values(), row, strict=True)
         ]
-        value, low, high, draws = (np.stack(part, axis=2) for part in zip(*parts, strict=True))
+        value, low, high, won, gap = (np.stack(part, axis=2) for part in zip(*parts, strict=True))
         difference = value - value[:, :, [base]]
-        draws -= draws[:, :, [base]].copy()
+        shares = _share(won, gap)[..., 1:]
         with np.errstate(invalid="ignore"):
-            ends = np.quantile(draws, [tail, 1 - tail], axis=-1)
+            ends = np.quantile(shares - shares[:, :, [base]], [tail, 1 - tail], axis=-1)
+        # Two shares are equal where this is 0. A share itself has heavy tails where its gap is
+        # small, and one such row would set the p-values of all.
+        contrast = won * gap[:, :, [base]] - won[:, :, [base]] * gap
+        seen, draws = contrast[..., 0], contrast[..., 1:]
         spread = draws.std(axis=-1, ddof=1)
-        away = _in_errors(draws - difference[..., None], spread[..., None])
+        away = _in_errors(draws - seen[..., None], spread[..., None])
         worst = np.maximum(worst, np.nan_to_num(away, nan=0.0).max(axis=(0, 2)))
-        layers.append((value, low, high, difference, *ends, _in_errors(difference, spread)))
+        distance = np.where(np.isnan(difference), np.nan, _in_errors(seen, spread))
+        layers.append((value, low, high, difference, *ends, distance))
     *columns, distance = (np.stack(part) for part in zip(*layers, strict=True))
     p = np.empty_like(distance)
     for number, drawn in enumerate(np.sort(worst, axis=-1)):
@@ -102,39 +107,54 @@ def _values(
     rungs: Sequence[str],
     quantities: Sequence[str],
     drawing: Mapping[str, Any],
-) -> tuple[Array, Array, Array, Array]:
-    """Values of a layer (transforms, quantities), their ends, and their resamples (..., draws)."""
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Values of a layer (transforms, quantities), their ends, and what they are quotients of.
+
+    Numerators and denominators (transforms, quantities, 1 + draws): as measured, then resampled.
+    """
     place = result.axes["layer"].index(layer)
     chosen = [result.axes["rung"].index(rung) for rung in rungs]
     own = result.errors[place][:, chosen]
     # The variance is the same under all: a mean of ratios is the ratio of mean errors.
     errors = np.stack([own[which].mean(axis=0) for which in moves["which"]])
     variance = result.variance[place]
-    drawn: list[Array] = []
+    seen = _quotients(errors.sum(-1)[..., None], variance.sum()[None], rungs, quantities)
+    drawn = [seen]
 
     def statistic(sums: Array, energy: Array) -> Array:
-        drawn.append(_quantities(sums, energy, rungs, quantities))
-        return drawn[-1]
+        drawn.append(_quotients(sums, energy, rungs, quantities))
+        return _share(*drawn[-1])
 
     low, high = bootstrap(statistic, errors, variance, **drawing)
-    value = _quantities(errors.sum(-1)[..., None], variance.sum()[None], rungs, quantities)
-    return value[..., 0], low, high, np.concatenate(drawn, axis=-1)
+    won, gap = (np.concatenate(part, axis=-1) for part in zip(*drawn, strict=True))
+    return _share(*seen)[..., 0], low, high, won, gap
 
 
-def _quantities(
+def _quotients(
     sums: Array, energy: Array, rungs: Sequence[str], quantities: Sequence[str]
-) -> Array:
-    """Quantities (transforms, quantities, draws) of sums of errors (transforms, rungs, draws)."""
+) -> tuple[Array, Array]:
+    """Numerators and denominators of quantities, from sums of errors (transforms, rungs, draws).
+
+    Of a residual the denominator is 1; of a share they are what was reached of a gap, and the gap.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         residuals = np.where(energy > 0, sums / energy, np.nan)
-    last = np.moveaxis(residuals, 1, -1)
-    parts = [
-        recovered(last, rungs, *SHARES[name])
-        if name in SHARES
-        else last[..., list(rungs).index(name)]
-        for name in quantities
-    ]
-    return np.stack(parts, axis=1)
+    values = {rung: residuals[:, number] for number, rung in enumerate(rungs)}
+    won, gap = [], []
+    for name in quantities:
+        if name in SHARES:
+            top, reached = (values[rung] for rung in SHARES[name])
+            won.append(top - reached)
+            gap.append(top - values[FLOOR])
+        else:
+            won.append(values[name])
+            gap.append(np.ones_like(values[name]))
+    return np.stack(won, axis=1), np.stack(gap, axis=1)
+
+
+def _share(won: Array, gap: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(gap > SMALLEST_GAP, won / gap, np.nan)
 
 
 def _in_errors(away: Array, spread: Array) -> Array:

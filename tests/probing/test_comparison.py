@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from compared_results import RUNGS, made_result, with_changes
+from compared_results import LEVELS, RUNGS, made_result, with_changes
 
 from invariance_probe.errors import ProbeError
 from invariance_probe.probing import Comparison, Result, compare, load_comparison, probe
@@ -386,3 +386,21 @@ def test_probed_networks_keep_their_own_intervals_and_the_symmetric_one_wins_at_
     other = probe(plain, "1", "rotation:45 rotation:90", images, channels=False, seed=1)
     with pytest.raises(ProbeError, match="the option seed is 0 in the one and 1 in the other"):
         compare({"a": results["plain"], "b": other})
+
+
+def test_a_share_of_a_gap_that_is_hardly_there_does_not_blur_the_others() -> None:
+    rung = list(RUNGS).index
+    results = {}
+    for name, seed, linear in (("a", 1, 0.3), ("b", 2, 0.6)):
+        made = made_result(network=name, seed=seed, layers=("conv1",), images=80)
+        made.errors[:, :, rung("inverse_linear")] *= linear / LEVELS[rung("inverse_linear")]
+        # At 45 degrees moving the maps leaves the floor and no gap that a share could be of.
+        floor = made.errors[:, 1, rung("input_aligned")]
+        wobble = np.random.default_rng(seed).normal(1.03, 0.1, floor.shape)
+        made.errors[:, 1, rung("inverse")] = floor * wobble
+        results[name] = made
+    rows = compare(results, quantities=["won_by_linear"], resamples=400).table
+    rows = rows[rows["network"] == "b"].set_index("transform")
+    assert np.isnan(rows.loc["rotation:45", "high"])  # some resamples have no gap
+    clear = rows.loc["rotation:90"]
+    assert clear["difference_high"] < -0.2 and clear["p_adjusted"] < 0.01
