@@ -84,13 +84,18 @@ def classifier_latex(table: pd.DataFrame, budgets: Mapping[str, str] | None = No
         r"\toprule",
         " & ".join(_latex(head) for head in _HEADS) + r" \\",
     ]
-    for data, note, rows in _groups(table, budgets):
+    for data, note, rows in _groups(table):
         title = _latex(f"{data}: {note}")
         lines += [r"\midrule", rf"\multicolumn{{{len(_HEADS)}}}{{l}}{{\emph{{{title}}}}} \\"]
         lines += [" & ".join(map(_latex, cells)) + r" \\" for cells in rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [f"% {data}: {order}" for data, order in orderings_text(table).items()]
-    return "\n".join(lines) + "\n"
+    lines.append(r"\bottomrule")
+    orders = orderings_text(table)
+    for data in dict.fromkeys(table["data"].astype(str)):
+        said = ". ".join(text for text in ((budgets or {}).get(data), orders.get(data)) if text)
+        if said:
+            foot = rf"\footnotesize {_latex(f'{data}: {said}.')}"
+            lines.append(rf"\multicolumn{{{len(_HEADS)}}}{{p{{0.9\linewidth}}}}{{{foot}}} \\")
+    return "\n".join([*lines, r"\end{tabular}"]) + "\n"
 
 
 def _over_seeds(poses: pd.DataFrame) -> pd.DataFrame:

@@ -49,7 +49,9 @@ def test_networks_are_trained_once_and_measured(
     }  # fmt: skip
     page = (own / "table_classifiers.md").read_text(encoding="utf-8")
     assert page in said and "2 seeds, 2 passes over 60 images" in page
-    assert r"\emph{mnist-r: 2 seeds" in (own / "table_classifiers.tex").read_text(encoding="utf-8")
+    latex = (own / "table_classifiers.tex").read_text(encoding="utf-8")
+    assert r"\footnotesize mnist-r: preset quick with " in latex
+    assert "2 seeds, 2 passes over 60 images. By error: " in page
     about = json.loads((own / "provenance.json").read_text(encoding="utf-8"))
     assert about["command"].startswith("python analyses/stn_classifiers.py --number 64")
     assert set(about["runs"]) == {"mnist-r/CNN", "mnist-r/STN-C0"}
