@@ -69,6 +69,28 @@ def config_of(
     return TrainConfig(data, built, recipe, seeds, asked.preset, asked.data_root, asked.number)
 
 
+def planned(
+    asked: argparse.Namespace, **given: Any
+) -> tuple[dict[str, tuple[TrainConfig, Examples]], dict[str, Examples]]:
+    """What is to be trained, by "data/network", and test examples by data; checked before work.
+
+    `given` are fields of the architectures.
+    """
+    from invariance_probe.networks import build_classifier
+    from invariance_probe.training import architecture_for
+
+    recipes = recipes_of(asked, asked.data)
+    plans, tests = {}, {}
+    for data in dict.fromkeys(asked.data):
+        examples, tests[data] = examples_of(asked, data)
+        for name in dict.fromkeys(asked.networks):
+            built = architecture_for(name, data, examples, **{"width": asked.width, **given})
+            build_classifier(built)  # depths beyond the backbone's are found now, not in hours
+            config = config_of(asked, data, built, recipes[data])
+            plans[f"{Path(data).name}/{built.name}"] = (config, examples)
+    return plans, tests
+
+
 def trained(
     plans: Mapping[str, tuple[TrainConfig, Examples]],
     tests: Mapping[str, Examples],
@@ -103,6 +125,34 @@ def errors_of(
     )
     one = next(iter(trained.networks.values()))
     return found.assign(run=key, parameters=sum(p.numel() for p in one.parameters()))
+
+
+def measured(
+    runs: Mapping[str, TrainedRun], tests: Mapping[str, Examples], asked: argparse.Namespace
+) -> tuple[pd.DataFrame, pd.DataFrame | None, dict[str, dict[int, pd.DataFrame]]]:
+    """Errors of all runs, pose statistics where there are poses, and the poses by run and seed."""
+    import pandas as pd
+
+    from invariance_probe.training.pose_runs import run_pose_statistics, run_poses
+
+    errors, statistics, poses = [], [], {}
+    for key, one in runs.items():
+        test = tests[one.config.data]
+        errors.append(errors_of(key, one, test, asked))
+        if has_poses(one, test):
+            poses[key] = run_poses(
+                one, test, passes=asked.passes, seed=asked.test_seed, device=asked.device
+            )
+            statistics.append(run_pose_statistics(poses[key], key, seed=asked.test_seed))
+    return pd.concat(errors), pd.concat(statistics) if statistics else None, poses
+
+
+def has_poses(one: TrainedRun, test: Examples) -> bool:
+    """Whether a pose is known for the images and for what the network does to them."""
+    about = one.config.architecture
+    aligns = about.kind is not None and about.family != "tps" and about.parallel == 1
+    batch = test.draw(0).batch([0])
+    return aligns and batch.transforms is not None and batch.targets.ndim == 1
 
 
 def reporter(key: str) -> Callable[[int, Progress], None]:
@@ -148,6 +198,14 @@ def pose_figures(
     networks = {label: trained.networks[next(iter(own))] for label, (trained, own) in shown.items()}
     yield "aligned", plot_aligned(networks, examples, seed=seed, width=width)
     yield "class_means", plot_class_means(networks, examples, seed=seed, width=width)
+
+
+def provenance(
+    asked: argparse.Namespace, command: str, runs: Mapping[str, TrainedRun]
+) -> dict[str, Any]:
+    """How the runs were tested, what each was and what came of it, for JSON."""
+    about = {"command": command, "passes": asked.passes, "seed": asked.test_seed}
+    return about | {"runs": {key: run_provenance(one) for key, one in runs.items()}}
 
 
 def run_provenance(trained: TrainedRun) -> dict[str, Any]:

@@ -32,8 +32,8 @@ from _stn import (  # noqa: E402
     config_of,
     errors_of,
     examples_of,
+    provenance,
     recipes_of,
-    run_provenance,
     trained,
     training_arguments,
 )
@@ -101,9 +101,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
             figure = plot_published(rows, width=asked.figure_width)
             for suffix in asked.formats:
                 write_figure(figure, folder / FIGURES / f"{name}.{suffix}")
-        described = {key: run_provenance(one) for key, one in runs.items()}
-        about = {"command": command, "passes": asked.passes, "seed": asked.test_seed}
-        write_provenance(folder, about | {"runs": described})
+        write_provenance(folder, provenance(asked, command, runs))
     print(f"\n{page}")
     return (*(["runs"] if asked.runs is None else []), OVERVIEW)
 

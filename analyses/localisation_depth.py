@@ -17,7 +17,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
@@ -26,19 +25,12 @@ from _common import bare_parser, run, write_provenance  # noqa: E402  (beside th
 from _stn import (  # noqa: E402
     OVERVIEW,
     STOPPED,
-    config_of,
-    errors_of,
-    examples_of,
-    recipes_of,
-    run_provenance,
+    measured,
+    planned,
+    provenance,
     trained,
     training_arguments,
 )
-from stn_classifiers import has_poses  # noqa: E402
-
-if TYPE_CHECKING:
-    from invariance_probe.data.examples import Examples
-    from invariance_probe.training import TrainConfig
 
 NETWORKS = ("CNN", "STN-C0", "STN-SL1", "STN-SL2", "STN-SL4", "STN-DL1", "STN-DL2", "STN-DL4",
             "STN-SL2x2", "STN-SL2x3")  # fmt: skip
@@ -58,8 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, measure all, and write the overview whole or not at all."""
-    import pandas as pd
-
+    from invariance_probe._console.reading import arguments
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import write_figure
     from invariance_probe.reporting.depths import (
@@ -70,30 +61,22 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         plot_depths,
     )
     from invariance_probe.reporting.files import check_formats
-    from invariance_probe.training.budget import training_budget
-    from invariance_probe.training.pose_runs import run_pose_statistics, run_poses
+    from invariance_probe.training import training_budget
 
     check_formats(asked.formats)
     check_free(asked.out / OVERVIEW, overwrite=asked.overwrite)
-    plans, tests = planned(asked)
+    given = arguments(asked.network_arg, "--network-arg", "dropout=0.1") or {}
+    plans, tests = planned(asked, **{"backbone": asked.backbone} | given)
     runs = trained(plans, tests, asked)
-    errors, poses = [], []
-    for key, one in runs.items():
-        test = tests[one.config.data]
-        errors.append(errors_of(key, one, test, asked))
-        if has_poses(one, test):
-            found = run_poses(
-                one, test, passes=asked.passes, seed=asked.test_seed, device=asked.device
-            )
-            poses.append(run_pose_statistics(found, key, seed=asked.test_seed))
+    errors, poses, _ = measured(runs, tests, asked)
     networks = {key: one.config.architecture for key, one in runs.items()}
-    rows = depth_rows(pd.concat(errors), pd.concat(poses) if poses else None, networks)
+    rows = depth_rows(errors, poses, networks)
     table = depth_table(rows)
     note = "; or ".join(dict.fromkeys(training_budget(one) for one in runs.values())) + "."
     page = depth_markdown(table, f"Trained: {note}")
     with whole_folder(asked.out / OVERVIEW, overwrite=asked.overwrite) as folder:
-        written = {"seeds": rows, "summary": table, "errors": pd.concat(errors)}
-        for name, content in (written | ({"poses": pd.concat(poses)} if poses else {})).items():
+        written = {"seeds": rows, "summary": table, "errors": errors, "poses": poses}
+        for name, content in ((name, one) for name, one in written.items() if one is not None):
             content.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
         (folder / "table_depths.md").write_text(page, encoding="utf-8")
         text = depth_latex(table, f"Trained: {note}")
@@ -104,33 +87,9 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
                 for suffix in asked.formats:
                     path = folder / FIGURES / f"depths_{Path(str(data)).name}.{suffix}"
                     write_figure(figure, path)
-        described = {key: run_provenance(one) for key, one in runs.items()}
-        about = {"command": command, "passes": asked.passes, "seed": asked.test_seed}
-        write_provenance(folder, about | {"runs": described})
+        write_provenance(folder, provenance(asked, command, runs))
     print(f"\n{page}")
     return (*(["runs"] if asked.runs is None else []), OVERVIEW)
-
-
-def planned(
-    asked: argparse.Namespace,
-) -> tuple[dict[str, tuple[TrainConfig, Examples]], dict[str, Examples]]:
-    """What is to be trained, by "data/network", and test examples by data; checked before work."""
-    from invariance_probe._console.reading import arguments
-    from invariance_probe.networks import build_classifier
-    from invariance_probe.training import architecture_for
-
-    recipes = recipes_of(asked, asked.data)
-    given = {"backbone": asked.backbone, "width": asked.width}
-    given |= arguments(asked.network_arg, "--network-arg", "dropout=0.1") or {}
-    plans, tests = {}, {}
-    for data in dict.fromkeys(asked.data):
-        examples, tests[data] = examples_of(asked, data)
-        for name in dict.fromkeys(asked.networks):
-            built = architecture_for(name, data, examples, **given)
-            build_classifier(built)  # depths beyond the backbone's are found now, not in hours
-            config = config_of(asked, data, built, recipes[data])
-            plans[f"{Path(data).name}/{built.name}"] = (config, examples)
-    return plans, tests
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent), str(_HERE)]  # runs from a clone, uninstalled
@@ -26,21 +25,13 @@ from _common import bare_parser, run, write_provenance  # noqa: E402  (beside th
 from _stn import (  # noqa: E402
     OVERVIEW,
     STOPPED,
-    config_of,
-    errors_of,
-    examples_of,
+    measured,
+    planned,
     pose_figures,
-    recipes_of,
-    run_provenance,
+    provenance,
     trained,
     training_arguments,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from invariance_probe.data.examples import Examples
-    from invariance_probe.training import TrainConfig, TrainedRun
 
 NETWORKS = ("CNN", "STN-C0", "STN-C1", "STN-SL1")
 
@@ -57,8 +48,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, measure all, and write the overview whole or not at all."""
-    import pandas as pd
-
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import (
         classifier_latex,
@@ -68,72 +57,33 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     )
     from invariance_probe.reporting.files import check_formats
     from invariance_probe.training import training_budget
-    from invariance_probe.training.pose_runs import run_pose_statistics, run_poses
 
     check_formats(asked.formats)
     check_free(asked.out / OVERVIEW, overwrite=asked.overwrite)
     plans, tests = planned(asked)
     runs = trained(plans, tests, asked)
-    same: dict[str, Any] = {
-        "passes": asked.passes, "seed": asked.test_seed, "device": asked.device,
-    }  # fmt: skip
-    errors, poses, tables = [], [], {}
-    for key, one in runs.items():
-        test = tests[one.config.data]
-        errors.append(errors_of(key, one, test, asked))
-        if has_poses(one, test):
-            tables[key] = run_poses(one, test, **same)
-            poses.append(run_pose_statistics(tables[key], key, seed=asked.test_seed))
-    table = classifier_table(pd.concat(errors), pd.concat(poses) if poses else None)
-    written: dict[str, pd.DataFrame] = {"summary": table, "errors": pd.concat(errors)}
-    if poses:
-        written["poses"] = pd.concat(poses)
+    errors, statistics, poses = measured(runs, tests, asked)
+    table = classifier_table(errors, statistics)
+    written = {"summary": table, "errors": errors, "poses": statistics}
     with whole_folder(asked.out / OVERVIEW, overwrite=asked.overwrite) as folder:
-        for name, rows in written.items():
+        for name, rows in ((name, rows) for name, rows in written.items() if rows is not None):
             rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
         budgets = {one.config.data: training_budget(one) for one in runs.values()}
         page, latex = classifier_markdown(table, budgets), classifier_latex(table, budgets)
         (folder / "table_classifiers.md").write_text(page, encoding="utf-8")
         (folder / "table_classifiers.tex").write_text(latex, encoding="utf-8")
         for data, test in tests.items():
-            keys = [key for key in tables if runs[key].config.data == data]
-            shown = {runs[key].config.architecture.name: (runs[key], tables[key]) for key in keys}
+            keys = [key for key in poses if runs[key].config.data == data]
+            shown = {runs[key].config.architecture.name: (runs[key], poses[key]) for key in keys}
             for name, figure in pose_figures(
                 shown, test, seed=asked.test_seed, width=asked.figure_width
             ):
                 for suffix in asked.formats:
                     path = folder / FIGURES / f"{name}_{Path(data).name}.{suffix}"
                     write_figure(figure, path)
-        described = {key: run_provenance(one) for key, one in runs.items()}
-        about = {"command": command, "passes": asked.passes, "seed": asked.test_seed}
-        write_provenance(folder, about | {"runs": described})
+        write_provenance(folder, provenance(asked, command, runs))
     print(f"\n{page}")
     return (*(["runs"] if asked.runs is None else []), OVERVIEW)
-
-
-def planned(
-    asked: argparse.Namespace,
-) -> tuple[dict[str, tuple[TrainConfig, Examples]], dict[str, Examples]]:
-    """What is to be trained, by "data/network", and test examples by data; checked before work."""
-    from invariance_probe.training import architecture_for
-
-    recipes = recipes_of(asked, asked.data)
-    plans, tests = {}, {}
-    for data in dict.fromkeys(asked.data):
-        examples, tests[data] = examples_of(asked, data)
-        for name in dict.fromkeys(asked.networks):
-            built = architecture_for(name, data, examples, width=asked.width)
-            config = config_of(asked, data, built, recipes[data])
-            plans[f"{Path(data).name}/{built.name}"] = (config, examples)
-    return plans, tests
-
-
-def has_poses(one: TrainedRun, test: Examples) -> bool:
-    """Whether a pose is known for the images and for what the network does to them."""
-    about = one.config.architecture
-    aligns = about.kind is not None and about.family != "tps" and about.parallel == 1
-    batch = test.draw(0).batch([0])
-    return aligns and batch.transforms is not None and batch.targets.ndim == 1
 
 
 if __name__ == "__main__":
