@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from ..errors import ProbeError
 from ..probing.comparison import Comparison
 from ..probing.options import CEILING, FLOOR
+from ._fitting import wrapped
 from ._panels import angle_axis, scale_axis
 from ._select import CURVES, around, known, unrolled
 from .curves import XLABELS, move_names, turned
@@ -30,7 +30,6 @@ Columns = tuple[str, str, str]
 VALUE: Columns = ("value", "low", "high")
 DIFFERENCE: Columns = ("difference", "difference_low", "difference_high")
 
-_LETTER = 1.55  # millimetres of a letter at 8 points, on the wide side
 _HEIGHT, _MARGIN = 56.0, 18.0  # of a pair of panels; left of the first one, in millimetres
 _LINE = 3.6  # millimetres of a line of text
 _LONG_NAME = 12  # letters of a baseline that still fit an axis label
@@ -301,20 +300,3 @@ def line(style: RungStyle) -> Line2D:
     return Line2D(
         [], [], color=style.colour, marker=style.marker, linestyle=style.line, label=style.label
     )
-
-
-def wrapped(text: str, room: float) -> str:
-    """A name on as few lines of `room` millimetres as it needs, broken after dots and slashes.
-
-    >>> print(wrapped("features.denseblock1.denselayer6.conv2", 33))
-    features.denseblock1.
-    denselayer6.conv2
-    """
-    most = max(8, math.floor(room / _LETTER))
-    lines = [""]
-    for part in re.findall(r"[^./_\s-]*[./_\s-]+|[^./_\s-]+", text):
-        for piece in (part[i : i + most] for i in range(0, len(part), most)):
-            if lines[-1] and len((lines[-1] + piece).rstrip()) > most:
-                lines.append("")
-            lines[-1] += piece
-    return "\n".join(line.rstrip() for line in lines)
