@@ -29,6 +29,7 @@ def training_arguments(made: argparse.ArgumentParser) -> None:
     add("--preset", default="quick", help="quick (minutes each) or paper (150,000 steps each)")
     add("--set", nargs="+", metavar="FIELD=VALUE", help="other values for fields of the recipe")
     add("--width", type=float, help="fraction of the filters and units; default: all")
+    add("--network-arg", nargs="+", metavar="KEY=VALUE", help="other fields of the architecture")
     add("--number", type=int, help="training examples; default: all")
     add("--test-number", type=int, help="test examples; default: all")
     add("--passes", type=int, default=10, help="fresh passes over the test examples (default 10)")
@@ -46,6 +47,14 @@ def recipes_of(asked: argparse.Namespace, data: Sequence[str]) -> dict[str, Reci
         raise ProbeError(f"--passes {asked.passes}: give at least 1")
     changes = arguments(asked.set, "--set", "learning_rate=0.02") or {}
     return {name: preset(asked.preset, name).changed(changes) for name in data}
+
+
+def fields_of(asked: argparse.Namespace) -> dict[str, Any]:
+    """Fields of the architectures, as asked."""
+    from invariance_probe._console.reading import arguments
+
+    given = arguments(asked.network_arg, "--network-arg", "reduction=1") or {}
+    return {"width": asked.width, **given}
 
 
 def examples_of(asked: argparse.Namespace, data: str) -> tuple[Examples, Examples]:
@@ -84,11 +93,20 @@ def planned(
     for data in dict.fromkeys(asked.data):
         examples, tests[data] = examples_of(asked, data)
         for name in dict.fromkeys(asked.networks):
-            built = architecture_for(name, data, examples, **{"width": asked.width, **given})
+            built = architecture_for(name, data, examples, **{**given, **fields_of(asked)})
             build_classifier(built)  # depths beyond the backbone's are found now, not in hours
             config = config_of(asked, data, built, recipes[data])
             plans[f"{Path(data).name}/{built.name}"] = (config, examples)
     return plans, tests
+
+
+def budget_of(asked: argparse.Namespace, one: TrainedRun) -> str:
+    """How a run was trained, and fields of the networks that were asked for, in words."""
+    from invariance_probe.training import training_budget
+
+    said = training_budget(one)
+    more = [word for word in asked.network_arg or () if word.partition("=")[0] not in said]
+    return "; ".join([said, *more])
 
 
 def trained(

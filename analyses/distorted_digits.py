@@ -32,6 +32,7 @@ from _stn import (  # noqa: E402
     config_of,
     errors_of,
     examples_of,
+    fields_of,
     provenance,
     recipes_of,
     trained,
@@ -114,7 +115,7 @@ def planned(
     from invariance_probe.reporting.published_tables import published_names
     from invariance_probe.training import architecture_for
 
-    recipes = recipes_of(asked, asked.data)
+    recipes, given = recipes_of(asked, asked.data), fields_of(asked)
     plans, tests = {}, {}
     for data in dict.fromkeys(asked.data):
         networks = asked.networks or published_networks(data)
@@ -122,14 +123,13 @@ def planned(
         for name in networks:
             several, single = split(name)
             for family in asked.families:
-                built = architecture_for(
-                    single, data, examples, width=asked.width, family=family, parallel=several,
-                    head=asked.head or HEADS.get(single.upper()),
-                )  # fmt: skip
-                network, own = published_names(built)
-                if own == NO_FAMILY:  # one network, whatever the families
-                    built = architecture_for(name, data, examples, width=asked.width)
-                key = f"{Path(data).name}/{network.replace(' ', '-')}{f'-{own}' * bool(own)}"
+                head = asked.head or HEADS.get(single.upper())
+                own = {"family": family, "parallel": several, "head": head, **given}
+                built = architecture_for(single, data, examples, **own)
+                network, warp = published_names(built)
+                if warp == NO_FAMILY:  # one network, whatever the families
+                    built = architecture_for(name, data, examples, **given)
+                key = f"{Path(data).name}/{network.replace(' ', '-')}{f'-{warp}' * bool(warp)}"
                 plans[key] = (config_of(asked, data, built, recipes[data]), examples)
     return plans, tests
 

@@ -25,6 +25,7 @@ from _common import bare_parser, run, write_provenance  # noqa: E402  (beside th
 from _stn import (  # noqa: E402
     OVERVIEW,
     STOPPED,
+    budget_of,
     measured,
     planned,
     provenance,
@@ -43,14 +44,12 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--networks", nargs="+", default=list(NETWORKS), help="such as CNN STN-SL4 STN-SL4x2")
     add("--data", nargs="+", default=["fashion-r"], help="data sets by name: fashion-r street ...")
     add("--backbone", default="deep", help="mnist, svhn, plankton or deep (default)")
-    add("--network-arg", nargs="+", metavar="KEY=VALUE", help="fields of the architecture")
     training_arguments(made)
     return run("localisation_depth", analyse, made.parse_args(words), words, STOPPED)
 
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, measure all, and write the overview whole or not at all."""
-    from invariance_probe._console.reading import arguments
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import write_figure
     from invariance_probe.reporting.depths import (
@@ -61,18 +60,16 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         plot_depths,
     )
     from invariance_probe.reporting.files import check_formats
-    from invariance_probe.training import training_budget
 
     check_formats(asked.formats)
     check_free(asked.out / OVERVIEW, overwrite=asked.overwrite)
-    given = arguments(asked.network_arg, "--network-arg", "dropout=0.1") or {}
-    plans, tests = planned(asked, **{"backbone": asked.backbone} | given)
+    plans, tests = planned(asked, backbone=asked.backbone)
     runs = trained(plans, tests, asked)
     errors, poses, _ = measured(runs, tests, asked)
     networks = {key: one.config.architecture for key, one in runs.items()}
     rows = depth_rows(errors, poses, networks)
     table = depth_table(rows)
-    note = "; or ".join(dict.fromkeys(training_budget(one) for one in runs.values())) + "."
+    note = "; or ".join(dict.fromkeys(budget_of(asked, one) for one in runs.values())) + "."
     page = depth_markdown(table, f"Trained: {note}")
     with whole_folder(asked.out / OVERVIEW, overwrite=asked.overwrite) as folder:
         written = {"seeds": rows, "summary": table, "errors": errors, "poses": poses}

@@ -25,6 +25,7 @@ from _common import bare_parser, run, write_provenance  # noqa: E402  (beside th
 from _stn import (  # noqa: E402
     OVERVIEW,
     STOPPED,
+    budget_of,
     measured,
     planned,
     pose_figures,
@@ -56,7 +57,6 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         write_figure,
     )
     from invariance_probe.reporting.files import check_formats
-    from invariance_probe.training import training_budget
 
     check_formats(asked.formats)
     check_free(asked.out / OVERVIEW, overwrite=asked.overwrite)
@@ -68,7 +68,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     with whole_folder(asked.out / OVERVIEW, overwrite=asked.overwrite) as folder:
         for name, rows in ((name, rows) for name, rows in written.items() if rows is not None):
             rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-        budgets = {one.config.data: training_budget(one) for one in runs.values()}
+        budgets = {one.config.data: budget_of(asked, one) for one in runs.values()}
         page, latex = classifier_markdown(table, budgets), classifier_latex(table, budgets)
         (folder / "table_classifiers.md").write_text(page, encoding="utf-8")
         (folder / "table_classifiers.tex").write_text(latex, encoding="utf-8")

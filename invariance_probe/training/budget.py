@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..networks.architecture import Architecture
-from .presets import preset
+from .presets import kind_of_data, preset
 from .runs import TrainedRun
 
 _SAID = ("iterations", "epochs", "batch_size")
@@ -18,9 +18,10 @@ def training_budget(run: TrainedRun) -> str:
     """Return in words how a run was trained: recipe, length, width, seeds and examples.
 
     The preset with every field that differs from it, iterations and batch size, the fraction of the
-    network's filters and how else it departs from the default, the seeds that are finished, and
-    the training images without the name of their distortion. Networks and data sets leave no
-    trace, so that two runs have the same line exactly where nothing but these differs.
+    network's filters, a backbone other than the data's and how else it departs from the default,
+    the seeds that are finished, and the training images without the name of their distortion.
+    Networks and data sets leave no trace, so that two runs have the same line exactly where nothing
+    but these differs.
     """
     config = run.config
     recipe = config.recipe
@@ -37,7 +38,9 @@ def training_budget(run: TrainedRun) -> str:
     if changed:
         name += f" with {', '.join(changed)}"
     usual = Architecture().as_dict()
-    built = "".join(
+    backbone = config.architecture.backbone
+    built = f", backbone {backbone}" if backbone != kind_of_data(config.data) else ""
+    built += "".join(
         f", {field} {value}"
         for field, value in config.architecture.as_dict().items()
         if field not in _NETWORK and value != usual[field]

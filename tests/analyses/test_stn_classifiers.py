@@ -102,3 +102,14 @@ def test_bad_input_is_one_line_and_writes_nothing(
     refuses: Callable[[list[str], str], None], words: list[str], message: str
 ) -> None:
     refuses([*QUICK, *words], message)
+
+
+def test_fields_of_the_architecture_reach_the_networks_and_the_table(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    words = [*QUICK, "--networks", "CNN", "STN-C0", "--seeds", "0", "--out", str(tmp_path)]
+    assert script.main([*words, "--network-arg", "beyond=fill", "width=0.25"]) == 0
+    run = load_run(tmp_path / "runs" / "mnist-r" / "STN-C0")
+    assert (run.config.architecture.beyond, run.config.architecture.width) == ("fill", 0.25)
+    page = (tmp_path / "overview" / "table_classifiers.md").read_text(encoding="utf-8")
+    assert "; width 0.25; seed 0; " in page and "; beyond=fill; 1 seed" in page

@@ -43,9 +43,11 @@ def test_networks_and_distortions_leave_no_trace_and_all_else_does() -> None:
         budget(data="MNIST-R, training: 100 of the 60,000 MNIST training images"),
         budget(width=0.5),
         budget(dropout=0.25),
+        budget(backbone="deep"),
         budget(seeds=(0,)),
         budget(recipe=preset("quick").changed({"iterations": 200})),
         budget(recipe=preset("quick").changed({"iterations": 200, "clip": 5.0, "momentum": 0.5})),
     ]
     assert len({one, *others}) == 1 + len(others)
     assert "; width 1, dropout 0.25; " in others[2]
+    assert "; width 1, backbone deep; " in others[3]
