@@ -363,7 +363,12 @@ def evaluate(
     data_root: opt.DataFolder = None,
     number: opt.Examples = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the transformations.")] = 0,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Changes no result.")] = 500,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Changes no result.", show_default="100 on the CPU, 500 elsewhere"
+        ),
+    ] = None,
     device: opt.Device = None,
     out: opt.TableOut = None,
     overwrite: opt.Overwrite = False,

@@ -98,7 +98,7 @@ def evaluate(
     data_root: Path | None,
     number: int | None,
     seed: int,
-    batch_size: int,
+    batch_size: int | None,
     device: str | None,
     out: Path | None,
     overwrite: bool,

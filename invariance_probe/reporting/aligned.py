@@ -77,7 +77,7 @@ def plot_class_means(
     classes: Sequence[int] | None = None,
     passes: int = 1,
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int = 100,
     *,
     width: float | None = None,
 ) -> Figure:

@@ -1,14 +1,15 @@
-"""How a network is held and computed while it trains."""
+"""How a network is held and computed while it trains, and while it is tested."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .._allocator import keep_freed_memory
+from ..errors import ProbeError
 from ..networks.fast import fast_convolutions
 from .recipe import Recipe
 
@@ -39,3 +40,37 @@ def training_ways(network: nn.Module, recipe: Recipe, device: torch.device) -> I
             yield
     finally:
         network.to(memory_format=torch.contiguous_format)
+
+
+TEST_BATCH = 100
+"""Images at a time on the CPU, where the maps of more leave its caches; see `batch_for_tests`."""
+
+
+def batch_for_tests(passes: int, batch_size: int | None, device: torch.device) -> int:
+    """Return how many images are tested at a time; ProbeError for less than one, or no pass."""
+    chosen = (TEST_BATCH if device.type == "cpu" else 500) if batch_size is None else batch_size
+    if passes < 1 or chosen < 1:
+        raise ProbeError(f"{passes} passes in batches of {chosen}; give at least 1 of each")
+    return chosen
+
+
+@contextmanager
+def testing_ways(network: nn.Module, device: torch.device) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Hold a network as it is tested fastest; gives what brings images into the same order.
+
+    On the CPU that is channel by channel, which takes a half to a third of the time of the usual
+    order and differs from it by rounding. Afterwards the weights lie exactly as before.
+    """
+    if device.type != "cpu":
+        yield lambda images: images
+        return
+    keep_freed_memory()
+    order = torch.channels_last
+    held = [(one, one.data) for one in network.parameters() if one.ndim == 4]
+    for one, data in held:
+        one.data = data.contiguous(memory_format=order)
+    try:
+        yield lambda images: images.contiguous(memory_format=order)
+    finally:
+        for one, data in held:
+            one.data = data

@@ -21,7 +21,7 @@ def run_poses(
     passes: int = 1,
     seed: int = 0,
     step: int = -1,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     device: str = "cpu",
 ) -> dict[int, pd.DataFrame]:
     """Return the poses of every network of a run, by its seed, as `collect_poses` gives them.

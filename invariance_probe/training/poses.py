@@ -14,6 +14,7 @@ from ..data.examples import Batch, Examples
 from ..errors import ProbeError
 from ..networks._capture import evaluating
 from ._batches import device_of
+from ._modes import batch_for_tests, testing_ways
 from ._seeds import seed_for
 
 Array = NDArray[np.float64]
@@ -89,7 +90,7 @@ def collect_poses(
     examples: Examples,
     passes: int = 1,
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     step: int = -1,
 ) -> pd.DataFrame:
     """Applied, predicted and final pose of every example in every pass.
@@ -118,17 +119,17 @@ def collect_poses(
             f"{type(network).__name__} has no spatial transformer: it aligns nothing; "
             "give a network with a method align(images)"
         )
-    if passes < 1 or batch_size < 1:
-        raise ProbeError(f"{passes} passes in batches of {batch_size}; give at least 1 of each")
-    fed = examples.to(device_of(network))
+    device = device_of(network)
+    batch_size = batch_for_tests(passes, batch_size, device)
+    fed = examples.to(device)
     parts: list[pd.DataFrame] = []
-    with evaluating(network), torch.inference_mode():
+    with evaluating(network), testing_ways(network, device) as ordered, torch.inference_mode():
         for number in range(passes):
             draw = fed.draw(seed_for("pass", seed, number))
             for start in range(0, len(fed), batch_size):
                 chosen = np.arange(start, min(start + batch_size, len(fed)))
                 batch = draw.batch(torch.as_tensor(chosen))
-                poses = _poses_of(align(batch.images), step)
+                poses = _poses_of(align(ordered(batch.images)), step)
                 rows = pose_table(_known(batch, fed.description), poses, single_labels(batch))
                 rows.insert(0, "index", chosen)
                 rows.insert(0, "pass", number + 1)

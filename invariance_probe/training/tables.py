@@ -20,7 +20,7 @@ def evaluate_run(
     data: str | None = None,
     passes: int = 10,
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     device: str = "cpu",
     on_seed: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:

@@ -120,7 +120,7 @@ def test_normalised_as_the_network_was_trained() -> None:
 
 
 def test_input_is_checked() -> None:
-    with pytest.raises(ProbeError, match="0 passes in batches of 500; give at least 1 of each"):
+    with pytest.raises(ProbeError, match="0 passes in batches of 100; give at least 1 of each"):
         evaluate_passes(Shows(), Coins(), 0)
     with pytest.raises(ProbeError, match="has 4 classes but coins has 2 classes"):
         evaluate_passes(nn.Sequential(nn.Flatten(), nn.Linear(2, 4)), Coins())
