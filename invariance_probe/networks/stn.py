@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Alignment:
     Attributes
     ----------
     images : (N, C, H, W), the input as the last alignment shows it, at the input's size; for a
-        network that warps maps, the same motion applied to the input.
+        network that warps maps, the same motion applied to the input. Made when first asked for.
     poses : (N, 3, 3) float64, the motion of the content by all alignments together; NaN where the
         warp collapses an image to a line or point.
     steps : the motion after each alignment, the last one being `poses`.
@@ -41,9 +42,14 @@ class Alignment:
     h. A motion read from maps is carried to the image by their frame.
     """
 
-    images: Tensor
     poses: Tensor
     steps: tuple[Tensor, ...]
+    _shown: Callable[[], Tensor] = field(repr=False)
+
+    @cached_property
+    def images(self) -> Tensor:
+        with torch.no_grad():
+            return self._shown()
 
 
 class Classifier(nn.Module):
@@ -144,10 +150,12 @@ class Classifier(nn.Module):
                 for source in self._locate_input(images):
                     located.append(self._in_pixels(source, images, canvas))
             steps = tuple(_inverse(step) for step in located)
-            chosen = self.architecture
-            grid = sampling_grid(located[-1].to(images.dtype), chosen.canvas, chosen.canvas)
-            shown = sample(images, grid, beyond=chosen.beyond, fill=chosen.fill)
-        return Alignment(shown, steps[-1], steps)
+        return Alignment(steps[-1], steps, partial(self._shown, images, located[-1]))
+
+    def _shown(self, images: Tensor, sources: Tensor) -> Tensor:
+        chosen = self.architecture
+        grid = sampling_grid(sources.to(images.dtype), chosen.canvas, chosen.canvas)
+        return sample(images, grid, beyond=chosen.beyond, fill=chosen.fill)
 
     def _check(self, images: Tensor) -> None:
         asked = (self.architecture.channels, *self.architecture.canvas)
@@ -198,7 +206,7 @@ class Classifier(nn.Module):
         """Logits of a network that warps maps.
 
         `located` collects the source matrices (N, 3, 3) in pixels of the input, after each
-        alignment.
+        alignment; where it is given, the way ends with the last of them, at the maps there.
         """
         maps, done = images, 0
         frame = torch.eye(3, dtype=torch.float64, device=images.device)
@@ -227,6 +235,8 @@ class Classifier(nn.Module):
                     cells = self._in_pixels(sources, images, _size(maps))
                     moved = frame @ cells @ torch.linalg.inv(frame)
                     located.append(moved if before is None else before @ moved)
+            if located is not None and number + 1 == len(transformers):
+                return maps
             size = _size(maps)
             maps = self.aligned[number](transformer.render(maps, sources))
             if located is not None:
