@@ -41,6 +41,8 @@ Array = NDArray[np.float64]
 BINS = 110
 _BESIDE = 120.0  # millimetres, the narrowest figure of several panels with a colour bar beside them
 _MARGIN = 110 / 90  # the reference's histogram reaches ±110° for rotations within ±90°
+_RARE = 0.002  # share of predictions that a panel may leave out at either end
+_NOTE = (0.62, 0.24)  # width and height of a note, as shares of its panel
 _COUNTS = LinearSegmentedColormap.from_list("counts", ["#CFE0F2", "#7FB1DD", "#3A7DBB", "#0B3D78"])
 _NAMES = {
     "rotation": ("rotation", "degrees"), "scaling": ("scale factor", ""),
@@ -63,9 +65,9 @@ def plot_pose_histogram(
     (a row for x and one for y) or one of "translation_x" and "translation_y"; by default the first
     that varies. Bins are 110 per axis. The line is the orthogonal regression, written with its
     equation and the standard deviation of the final pose about its class's mean; the dashed line
-    has the slope -1 of perfect alignment. Samples beyond the axes are counted in the panel. With
-    `axes`, one per panel, legend and colour bar are left to the caller. `width` is millimetres, as
-    in `plot_residuals`.
+    has the slope -1 of perfect alignment. Notes stand in the emptiest corners; samples beyond the
+    axes are counted in one. With `axes`, one per panel, legend and colour bar are left to the
+    caller. `width` is millimetres, as in `plot_residuals`.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge; shifts in
     input pixels, x right, y down. Source of the figure: Finnveden, Jansson & Lindeberg, ICPR 2020.
@@ -172,14 +174,28 @@ def _chosen(named: Mapping[str, pd.DataFrame], kind: str | None) -> list[str]:
 def _limits(
     points: Sequence[_Points], kind: str
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ranges of the applied and the predicted parameter; room for a correction of all."""
+    """Ranges of the applied and the predicted parameter; room for a correction of all.
+
+    Networks may bring all objects to another size or place than the middle: then the range of what
+    is predicted lies about what nearly all of them predict.
+    """
     low, high = min(p.x.min() for p in points), max(p.x.max() for p in points)
-    if kind == "scaling":
-        room = (_MARGIN - 1) * (high - low) / 2
-        return (low - room, high + room), (-high - room, -low + room)
     top = float(max(abs(low), abs(high)))
-    reach = (110.0 if top <= 110 else 198.0) if kind == "rotation" else _MARGIN * top
-    return (-reach, reach), (-reach, reach)
+    if kind == "rotation":
+        reach = 110.0 if top <= 110 else 198.0
+        return (-reach, reach), (-reach, reach)
+    room = (_MARGIN - 1) * (high - low) / 2
+    across, up = (low - room, high + room), (-high - room, -low + room)
+    if kind != "scaling":
+        across = up = (-_MARGIN * top, _MARGIN * top)
+    ends = np.array([np.quantile(p.y, [_RARE, 1 - _RARE]) for p in points])
+    least, most = float(ends[:, 0].min()), float(ends[:, 1].max())
+    if up[0] <= least and most <= up[1]:
+        return across, up
+    span = up[1] - up[0]
+    half = min(max(span, _MARGIN * (most - least)), 2 * span) / 2  # the wildest are counted instead
+    middle = (least + most) / 2
+    return across, (middle - half, middle + half)
 
 
 def _panel(
@@ -208,10 +224,10 @@ def _panel(
         text = _equation(line.slope, line.intercept, kind)
     text += f"\nsd {_spread(points.deviation, kind)}"
     outside = 1 - counts.sum() / len(points.x)
-    # Corners that stay empty where the slope is between 0 and -1.
-    _note(ax, text, 0.97, 0.97, "top", "right")
+    first, second, *_ = _emptiest(counts)
+    _note(ax, text, first)
     if outside > 5e-4:
-        _note(ax, f"{100 * outside:.1f} % outside", 0.03, 0.03, "bottom", "left")
+        _note(ax, f"{100 * outside:.1f} % outside", second)
     for axis, (low, high) in ((ax.xaxis, across), (ax.yaxis, up)):
         major, minor = _ticks(low, high, kind)
         axis.set_major_locator(FixedLocator(major))
@@ -226,9 +242,20 @@ def _panel(
     return shown
 
 
-def _note(ax: Axes, text: str, x: float, y: float, va: str, ha: str) -> None:
+def _emptiest(counts: Array) -> list[tuple[str, str]]:
+    """Corners (vertical, horizontal) of a panel by how few samples lie there, fewest first."""
+    wide, high = (max(1, round(share * BINS)) for share in _NOTE)
+    across = {"left": slice(None, wide), "right": slice(-wide, None)}
+    up = {"bottom": slice(None, high), "top": slice(-high, None)}
+    corners = [("top", "right"), ("bottom", "left"), ("top", "left"), ("bottom", "right")]
+    return sorted(corners, key=lambda c: float(counts[across[c[1]], up[c[0]]].sum()))
+
+
+def _note(ax: Axes, text: str, corner: tuple[str, str]) -> None:
+    va, ha = corner
     ax.text(
-        x, y, text, transform=ax.transAxes, ha=ha, va=va, fontsize=7.0, zorder=5, linespacing=1.25,
+        0.97 if ha == "right" else 0.03, 0.97 if va == "top" else 0.03, text, ha=ha, va=va,
+        transform=ax.transAxes, fontsize=7.0, zorder=5, linespacing=1.25,
         bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
 

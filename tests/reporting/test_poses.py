@@ -155,3 +155,30 @@ def test_bad_input(turned: dict[str, pd.DataFrame]) -> None:
     broken = table.assign(predicted_angle=np.nan)
     with pytest.raises(ProbeError, match="0 samples have a finite pose"):
         plot_pose_histogram(broken)
+
+
+@pytest.mark.parametrize("kind", ["scaling", "translation"])
+def test_axes_follow_a_network_that_prefers_another_size_or_place(kind: str) -> None:
+    examples = PlantedExamples(kind, number=200)
+    plain = collect_poses(Planted(knows), examples)
+    moved = plain.copy()
+    for name, by in {"log2_scale": 1.5, "dx": 6.0, "dy": -6.0}.items():
+        moved[f"predicted_{name}"] += by
+    before, after = (panels(plot_pose_histogram(table, kind)) for table in (plain, moved))
+    for old, new in zip(before, after, strict=True):
+        assert new.get_xlim() == old.get_xlim()
+        low, high = new.get_ylim()
+        assert high - low == pytest.approx(np.subtract(*old.get_ylim()[::-1]))
+        assert (low, high) != old.get_ylim() and not any("outside" in n for n in notes(new))
+
+
+def test_notes_stand_where_no_samples_lie() -> None:
+    table = collect_poses(Planted(knows), PlantedExamples(number=500))
+    first = {True: ("top", "right"), False: ("top", "left")}
+    for aligned, corner in first.items():
+        if not aligned:  # turned on by what it should be turned back
+            table["predicted_angle"] = table["applied_angle"] * 0.9
+            table["final_angle"] = table["applied_angle"] * 1.9
+        (ax,) = panels(plot_pose_histogram(table))
+        note = ax.texts[0]
+        assert (note.get_va(), note.get_ha()) == corner
