@@ -47,3 +47,16 @@ def test_the_table_of_classifiers_is_the_committed_one() -> None:
     rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     assert len(rows) >= 6
     assert [row for row in rows if row not in README] == []
+
+
+@pytest.mark.parametrize("data", ["mnist-s", "mnist-t"])
+def test_the_short_table_of_classifiers_is_the_committed_one(data: str) -> None:
+    page = ROOT / "figures" / "stn_classifiers" / data / "overview" / "table_classifiers.md"
+    (shown,) = re.findall(rf"\| {data} \| (\d.*) \|\n", README)
+    wanted = []
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"| {data} |"):
+            *_, error, _, slope, deviation = (cell.strip() for cell in line.split("|")[1:-1])
+            value, unit = re.sub(r" \[.*\]", "", slope), re.sub(r"\[.*\] ", "", deviation)
+            wanted.append(error if value == "–" else f"{error}, {value}, {unit}")
+    assert shown.split(" | ") == wanted and len(wanted) == 5
