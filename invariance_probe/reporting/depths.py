@@ -23,6 +23,7 @@ _STYLES = {
     "DL": RungStyle("STN-DL (layers of its own)", VERMILLION, "s", (0, (5, 1.5))),
 }
 _PLAIN = "none"
+_ALIGNMENTS = "alignments"
 _POSES = ("rotation", "scaling", "translation")
 _MEASURED = ("error", "slope", "deviation")
 _OF = ["data", "network", "run", "kind", "depth", "alignments", "parameters", "pose", "unit"]
@@ -141,7 +142,7 @@ def plot_depths(rows: pd.DataFrame, *, width: float | None = None) -> Figure:
         if name == "error" and len(plain):
             ax.axhline(factor * plain[name].mean(), color=GREY, linestyle=":", label="CNN")
         ax.set_ylabel(label if place % number == 0 else "")
-        ax.set_xlabel("blocks before localisation" if by == "depth" else "alignments")
+        ax.set_xlabel("blocks before localisation" if by == "depth" else _counted(part))
         ticks = sorted(part[by].unique())
         ax.xaxis.set_major_locator(FixedLocator([float(tick) for tick in ticks]))
         ax.set_xlim(ticks[0] - 0.5, ticks[-1] + 0.5)
@@ -183,9 +184,15 @@ def _draw(ax: Axes, part: pd.DataFrame, by: str, name: str, factor: float) -> No
                 own[by] + shift, factor * own[name], color=style.colour, marker=style.marker,
                 markerfacecolor="none", markeredgewidth=0.5, linestyle="none", alpha=0.8,
             )  # fmt: skip
-            if by != "depth":
+            if by != "depth" and _counted(part) == _ALIGNMENTS:
                 place = (means.index[-1] + shift, means.iloc[-1])
                 ax.annotate(label, place, (0, 5), textcoords="offset points", ha="right", size=7)
+
+
+def _counted(part: pd.DataFrame) -> str:
+    """The label of an axis of alignments; it names the network where there is only one."""
+    names = part.loc[part["alignments"] == part["alignments"].min(), "network"].unique()
+    return f"{_ALIGNMENTS} of {names[0]}" if len(names) == 1 else _ALIGNMENTS
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -81,9 +81,16 @@ def test_panels_and_what_they_hold(width, columns):
     assert lines["CNN"].get_ydata()[0] == pytest.approx(20)
     seeds = [line for line in by_number.get_lines() if line.get_linestyle() == "None"]
     assert sorted(len(line.get_xdata()) for line in seeds) == [6]
-    assert [text.get_text() for text in by_number.texts] == ["STN-SL4"]
+    assert by_number.get_xlabel() == "alignments of STN-SL4" and not by_number.texts
     assert figure.axes[2].get_ylabel() == "pose deviation (degrees)"
     assert by_depth.get_ylabel() == "error (%)"
+
+
+def test_several_networks_that_align_again_are_named_at_their_lines():
+    figure = plot_depths(measured([*NAMES, "STN-DL4x2"]))
+    by_number = figure.axes[1]
+    assert by_number.get_xlabel() == "alignments"
+    assert [text.get_text() for text in by_number.texts] == ["STN-SL4", "STN-DL4"]
 
 
 def test_without_poses_or_repetitions_their_panels_are_left_out():
