@@ -39,7 +39,8 @@ def training_budget(run: TrainedRun) -> str:
         name += f" with {', '.join(changed)}"
     usual = Architecture().as_dict()
     backbone = config.architecture.backbone
-    built = f", backbone {backbone}" if backbone != kind_of_data(config.data) else ""
+    expected = ("fcn", kind_of_data(config.data))  # the name of a network says "FCN"
+    built = f", backbone {backbone}" if backbone not in expected else ""
     built += "".join(
         f", {field} {value}"
         for field, value in config.architecture.as_dict().items()

@@ -38,6 +38,7 @@ def test_all_that_differs_from_the_preset_is_said() -> None:
 def test_networks_and_distortions_leave_no_trace_and_all_else_does() -> None:
     one = budget()
     assert budget("STN-C0", family="tps") == one
+    assert budget("ST-FCN", backbone="fcn") == one
     assert budget(data="MNIST-TC, training: the 60,000 MNIST training images") == one
     others = [
         budget(data="MNIST-R, training: 100 of the 60,000 MNIST training images"),
