@@ -222,7 +222,10 @@ def provenance(
     asked: argparse.Namespace, command: str, runs: Mapping[str, TrainedRun]
 ) -> dict[str, Any]:
     """How the runs were tested, what each was and what came of it, for JSON."""
+    from invariance_probe.probing.provenance import environment
+
     about = {"command": command, "passes": asked.passes, "seed": asked.test_seed}
+    about["environment"] = environment(asked.device)
     return about | {"runs": {key: run_provenance(one) for key, one in runs.items()}}
 
 

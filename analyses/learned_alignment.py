@@ -49,6 +49,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     import pandas as pd
 
     from invariance_probe.probing.learned import learned_alignment, merged_residuals
+    from invariance_probe.probing.provenance import environment
     from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_learned, write_figure
     from invariance_probe.reporting.files import check_formats
@@ -89,7 +90,8 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
                 figure = plot_learned(each[each["data"] == data], kind, width=asked.figure_width)
                 for suffix in asked.formats:
                     write_figure(figure, folder / FIGURES / f"learned_{kind}_{data}.{suffix}")
-        write_provenance(folder, {"command": command, "networks": about, "seed": asked.seed})
+        made = {"command": command, "seed": asked.seed, "environment": environment(asked.device)}
+        write_provenance(folder, {**made, "networks": about})
     print(f"\n{page}")
     return ("residuals.csv", "seeds.csv", "summary.csv", "table_learned.md", "table_learned.tex",
             FIGURES, "provenance.json")  # fmt: skip

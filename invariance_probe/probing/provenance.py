@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -84,15 +85,21 @@ def describe_run(
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "threads": torch.get_num_threads(),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "platform": f"{sys.platform} {platform.machine()}",
-            **{name: _version(name) for name in _PACKAGES},
-        },
+        "versions": _versions(),
         "warnings": [
             *(f"checkpoint: {said}" for said in _checkpoint_notes(network, "warnings")),
             *_warnings(module, images, states, moves, halves[1]),
         ],
+    }
+
+
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Return on what computations run here: device and its name, cores of the CPU, and versions."""
+    return {
+        "device": device,
+        "device_name": _device_name(torch.device(device)),
+        "cores": os.cpu_count(),
+        "versions": _versions(),
     }
 
 
@@ -153,6 +160,14 @@ def _warnings(
     if evaluated < 30:
         found.append(f"sample: {evaluated} evaluation images; intervals are rough below about 30")
     return found
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+        **{name: _version(name) for name in _PACKAGES},
+    }
 
 
 def _device_name(device: torch.device) -> str:

@@ -64,6 +64,7 @@ def test_residuals_and_errors_before_and_after(
     assert "booktabs" in (out / "table_learned.tex").read_text(encoding="utf-8")
     about = json.loads((out / "provenance.json").read_text())
     assert [one["seed"] for one in about["networks"]] == [3, 4, 3]
+    assert about["environment"]["device"] == "cpu" and about["environment"]["cores"] >= 1
     assert about["networks"][0]["images"] == "40 upright MNIST test images as they are"
     text = (out / "figures" / "learned_rotation_mnist-r.svg").read_text()
     assert "STN-SL1, blocks.0#2" in text and "learned alignment" in text

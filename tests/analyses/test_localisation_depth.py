@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
+import torch
 
 from invariance_probe.training import load_run
 
@@ -51,6 +53,9 @@ def test_depths_and_alignments(
     assert "blocks before localisation" in text and "alignments" in text
     about = json.loads((own / "provenance.json").read_text(encoding="utf-8"))
     assert about["runs"]["mnist-r/CNN"]["config"]["architecture"]["dropout"] == 0.1
+    made_on = about["environment"]
+    assert (made_on["device"], made_on["cores"]) == ("cpu", os.cpu_count())
+    assert torch.__version__.startswith(made_on["versions"]["torch"])
 
 
 @pytest.mark.parametrize(
