@@ -75,9 +75,9 @@ def evaluate_passes(
 
     Every pass draws transformations of its own, the same for a seed whatever the network, the
     batch size (by default 100 on the CPU, 500 elsewhere) and the device. Examples whose draws do
-    not differ are passed once. `mean` and `std`
-    are what the network was trained with, where the examples are normalised by something else.
-    The network keeps its modes. Source: Finnveden, Jansson & Lindeberg 2021 test so, ten passes.
+    not differ are passed once. `mean` and `std` are what the network was trained with, where the
+    examples are normalised by something else. The network keeps its modes. Source: Finnveden,
+    Jansson & Lindeberg 2021 test so, ten passes.
 
     Raises ProbeError when network and examples do not fit.
     """
