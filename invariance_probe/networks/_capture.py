@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ._parts import Path, no_part, part, part_name, split_parts
+from ._words import first_line
 
 Take = Callable[[str, object], None]
 
@@ -129,12 +130,11 @@ def run(
             result = network(images)
     except _Stop:
         pass
-    except torch.cuda.OutOfMemoryError:
+    except (MemoryError, torch.cuda.OutOfMemoryError):
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except (Exception, SystemExit) as error:  # whatever a forward pass may raise, sys.exit too
         raise ProbeError(
-            f"the network cannot take images {tuple(images.shape)}: {reason}"
+            f"the network cannot take images {tuple(images.shape)}: {first_line(error)}"
         ) from error
     finally:
         for handle in handles:

@@ -76,5 +76,7 @@ def _forward(module: nn.Module, images: Tensor) -> None:
     try:
         with torch.inference_mode(False), torch.no_grad():
             module(images.clone())
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except (Exception, SystemExit):
         return  # a network whose end does not fit these images: its maps are all that is asked for
