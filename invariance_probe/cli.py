@@ -208,7 +208,8 @@ def show_layers(
             built, size, reading.words(layers), everything, report, talk.out().width
         )
     talk.out().print(table)
-    notes = [f"input: {built.preprocessing}", *(built.fit.notes if built.fit else ()), *notes]
+    stated = built.preprocessing_with(reading.canvas_size(canvas))
+    notes = [f"input: {stated}", *(built.fit.notes if built.fit else ()), *notes]
     for note in notes:
         talk.say(note, "dim")
 

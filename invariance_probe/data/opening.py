@@ -51,8 +51,8 @@ def open_images(
     kind = "" if found is None else found["kind"].lower()
     if found is not None and kind in ("npz", "npy", "h5", "hdf5"):
         read = npz_images if kind.startswith("np") else hdf5_images
-        images = read(found["path"], found["key"], canvas, channels=channels or become)
-        return images
+        wanted = become if channels is None else channels
+        return read(found["path"], found["key"], canvas, channels=wanted)
     if kind not in ("", "tar"):
         raise ProbeError(
             f"'{plain(text)}' is compressed, and images are read from it in any order; "

@@ -94,7 +94,7 @@ def build_network(
         torch.manual_seed(seed)
         if spec == "mnist_cnn":
             network = _mnist_cnn(checkpoint, kwargs)
-            checkpoint = checkpoint or _embedded("mnist_cnn")
+            checkpoint = _embedded("mnist_cnn") if checkpoint is None else checkpoint
         elif spec.startswith("timm:"):
             name = spec.partition(":")[2]
             network = from_timm(name, seed, lambda make: _called(spec, make, {}), kwargs)
@@ -143,7 +143,8 @@ def _with_weights(
     tested = f", test accuracy {accuracy[0]:.2%}" if accuracy else ""
     what = network.description.partition(", ")[0]
     preset = network.preset
-    if mean or std:
+    stated = [name for name, values in (("mean", mean), ("std", std)) if values]
+    if stated:
         origin = "the checkpoint's metadata"
         preset = (
             replace(preset, origin=f"{preset.origin} and {origin}") if preset else Preset(origin)
@@ -156,6 +157,7 @@ def _with_weights(
         checkpoint_sha256=digest,
         fit=fit,
         preset=preset,
+        guessed=tuple(name for name in network.guessed if name not in stated),
     )
 
 
@@ -264,10 +266,10 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
         )
     channels = channels_of(built)
     text = f"{spec}, weights as the factory makes them (seed {seed})"
-    if channels == 3:
-        return Network(built, spec, text, 3, (224, 224), *IMAGENET)
     canvas = (28, 28) if channels == 1 else (224, 224)
-    return Network(built, spec, text, channels, canvas, (0.0,), (1.0,))
+    mean, std = IMAGENET if channels == 3 else ((0.0,), (1.0,))
+    guessed = ("canvas", "mean", "std")
+    return Network(built, spec, text, channels, canvas, mean, std, guessed=guessed)
 
 
 def _called(spec: str, factory: Any, kwargs: dict[str, Any]) -> Any:

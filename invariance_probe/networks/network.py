@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -30,7 +31,8 @@ class Network:
     `mean` and `std` (one value a channel, or one for all) normalise pixels in [0, 1].
     `description` says in words what the weights are; `checkpoint_sha256` is the hash of the file
     they come from, None for random ones; `fit` how they were matched with the network; `preset`
-    what is known of the images beyond size and normalisation.
+    what is known of the images beyond size and normalisation; `guessed` which of "canvas", "mean"
+    and "std" nobody stated.
     """
 
     module: nn.Module
@@ -43,6 +45,7 @@ class Network:
     checkpoint_sha256: str | None = None
     fit: Fit | None = None
     preset: Preset | None = None
+    guessed: tuple[str, ...] = ()
 
     @property
     def preprocessing(self) -> str:
@@ -51,12 +54,55 @@ class Network:
         >>> Network(nn.Identity(), "mine", "", 1, (28, 28), (0.5,), (0.25,)).preprocessing
         '28x28 px, mean 0.5, std 0.25'
         """
-        rows, columns = self.canvas
-        mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        text = f"{rows}x{columns} px, mean {mean}, std {std}"
-        if self.preset is None:
-            return text
-        if self.preset.resize is not None:
-            how = f" ({self.preset.interpolation})" if self.preset.interpolation else ""
-            text += f", centre of images with short side {self.preset.resize} px{how}"
-        return f"{text}; from {self.preset.origin}"
+        return self.preprocessing_with()
+
+    def preprocessing_with(
+        self,
+        canvas: tuple[int, int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> str:
+        """`preprocessing` with what was given in place of the network's own canvas, mean or std.
+
+        >>> Network(nn.Identity(), "mine", "", 1, (28, 28), (0.5,), (0.25,)).preprocessing_with(
+        ...     mean=(0.0,))
+        '28x28 px, mean 0, std 0.25; mean as given'
+        """
+        asked = {"canvas": canvas, "mean": mean, "std": std}
+        given = [name for name, value in asked.items() if value is not None]
+        guessed = [name for name in self.guessed if name not in given]
+        rows, columns = self.canvas if canvas is None else canvas
+        centre, spread = (
+            " ".join(f"{value:g}" for value in values)
+            for values in (self.mean if mean is None else mean, self.std if std is None else std)
+        )
+        text = f"{rows}x{columns} px, mean {centre}, std {spread}"
+        preset = self.preset
+        if preset is not None and preset.resize is not None and canvas is None:
+            how = f" ({preset.interpolation})" if preset.interpolation else ""
+            text += f", centre of images with short side {preset.resize} px{how}"
+        if given:
+            text += f"; {_joined(given)} as given"
+        if preset is not None and len(given) < len(asked):
+            text += f"; {'the rest ' if given else ''}from {preset.origin}"
+        return f"{text}; {_joined(guessed)} guessed" if guessed else text
+
+
+def resolved(
+    network: nn.Module | Network,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> tuple[nn.Module, Sequence[float] | None, Sequence[float] | None]:
+    """The module, and the normalisation: what is None is the network's own, where it is known."""
+    if not isinstance(network, Network):
+        return network, mean, std
+    return (
+        network.module,
+        network.mean if mean is None else mean,
+        network.std if std is None else std,
+    )
+
+
+def _joined(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -69,12 +69,17 @@ class Inputs:
 
     def _per_channel(self, name: str, values: Sequence[float] | None, default: float) -> Tensor:
         channels = self.images.channels
-        given = [default] if values is None else [float(value) for value in values]
+        try:
+            given = [default] if values is None else [float(value) for value in values]
+        except (TypeError, ValueError):
+            raise ProbeError(f"{name}={values!r} must be numbers, one a channel") from None
         if len(given) not in (1, channels):
             raise ProbeError(
                 f"{name} has {len(given)} values for images of {channels} channels; give one or all"
             )
         tensor = torch.tensor(given, dtype=self.dtype, device=self.device).reshape(1, -1, 1, 1)
+        if not bool(tensor.isfinite().all()):
+            raise ProbeError(f"{name}={given} must be finite numbers")
         if name == "std" and not bool((tensor > 0).all()):
             raise ProbeError(f"std={given} must be positive")
         return tensor

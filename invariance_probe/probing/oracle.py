@@ -16,6 +16,7 @@ from ..data import ImageSet, array_images
 from ..errors import ProbeError
 from ..geometry import Transform
 from ..networks import Activations, Network, check_finite, framed_layers
+from ..networks.network import resolved
 from ..networks.replacement import all_paths_pass, as_logits, run_replaced
 from .batch_size import with_batch_size
 from .devices import find_device
@@ -68,9 +69,7 @@ def oracle(
     docs/measures.md; the theorem: Finnveden, Jansson and Lindeberg, arXiv 2004.11678.
     """
     chosen = Options.from_dict({**(options or Options()).to_dict(), **changes})
-    module = network.module if isinstance(network, Network) else network
-    if isinstance(network, Network):
-        mean, std = mean or network.mean, std or network.std
+    module, mean, std = resolved(network, mean, std)
     image_set = images if isinstance(images, ImageSet) else array_images(images)
     moves = as_transforms(transforms)
     fit, evaluation = split(len(image_set), chosen.seed)

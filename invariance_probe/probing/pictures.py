@@ -16,6 +16,7 @@ from ..data import ImageSet, array_images
 from ..errors import ProbeError
 from ..geometry import Transform
 from ..networks import Activations, Network, framed_layers
+from ..networks.network import resolved
 from .config import ProbeConfig, load_images, load_network
 from .devices import find_device, home_of
 from .inputs import Inputs
@@ -71,10 +72,7 @@ def take_pictures(
     pictures would take more than 64 MB.
     """
     chosen = options or Options()
-    module = network.module if isinstance(network, Network) else network
-    if isinstance(network, Network):
-        mean = network.mean if mean is None else mean
-        std = network.std if std is None else std
+    module, mean, std = resolved(network, mean, std)
     image_set = images if isinstance(images, ImageSet) else array_images(images)
     indices, moves = _asked(number, image_set), as_transforms(transforms)
     shown = image_set.take(indices)  # refuses what is not there

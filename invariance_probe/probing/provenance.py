@@ -15,6 +15,7 @@ from torch import nn
 
 from .. import __version__
 from ..data import ImageSet
+from ..data._sizes import size_text
 from ..geometry import Transform
 from ..networks import Network, nearest_aligned_sizes
 from .inputs import Inputs
@@ -40,6 +41,10 @@ def describe_run(
     `config` is the description from which the run can be replayed, if there is one.
     """
     module = network.module if isinstance(network, Network) else network
+    preprocessing, guesses = "", list[str]()
+    if isinstance(network, Network):
+        given = _given(network, images, inputs, config)
+        preprocessing, guesses = _preprocessing(network, given)
     return {
         "software": {"name": "invariance_probe", "version": __version__},
         "config": config,
@@ -50,7 +55,7 @@ def describe_run(
             "state_sha256": state_sha256(module),
             "checkpoint_sha256": getattr(network, "checkpoint_sha256", None),
             "checkpoint": _checkpoint_notes(network, "notes"),
-            "preprocessing": network.preprocessing if isinstance(network, Network) else "",
+            "preprocessing": preprocessing,
         },
         "images": {
             "description": images.description,
@@ -88,6 +93,7 @@ def describe_run(
         "versions": _versions(),
         "warnings": [
             *(f"checkpoint: {said}" for said in _checkpoint_notes(network, "warnings")),
+            *guesses,
             *_warnings(module, images, states, moves, halves[1]),
         ],
     }
@@ -112,6 +118,36 @@ def state_sha256(module: nn.Module) -> str:
             digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
             digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _given(
+    network: Network, images: ImageSet, inputs: Inputs, config: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Canvas, mean and std that were given, or are others than the network's own."""
+    # Without a configuration the images were made by the caller, on a canvas of his choice.
+    chosen = {"canvas": images.canvas} if config is None else config
+    used = {"canvas": images.canvas}
+    other = {"canvas": images.canvas != network.canvas}
+    for name in ("mean", "std"):
+        values = getattr(inputs, name).flatten()
+        own = values.new_tensor(getattr(network, name))
+        other[name] = bool((values != own).any()) if len(own) in (1, len(values)) else True
+        used[name] = values.tolist() if other[name] else getattr(network, name)
+    return {name: used[name] for name in used if other[name] or chosen.get(name) is not None}
+
+
+def _preprocessing(network: Network, given: dict[str, Any]) -> tuple[str, list[str]]:
+    """How the images came to the network, in words, and a warning of what nobody stated."""
+    left = [name for name in network.guessed if name not in given]
+    if not left:
+        return network.preprocessing_with(**given), []
+    values = {"canvas": size_text(network.canvas)}
+    values |= {n: " ".join(f"{v:g}" for v in getattr(network, n)) for n in ("mean", "std")}
+    said = ", ".join(f"{name} {values[name]}" for name in left)
+    return network.preprocessing_with(**given), [
+        f"preprocessing: {said} guessed, because the factory states none; give the network's own, "
+        "or return a Network from the factory"
+    ]
 
 
 def _checkpoint_notes(network: nn.Module | Network, which: str) -> list[str]:

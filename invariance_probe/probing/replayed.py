@@ -12,6 +12,7 @@ from torch import Tensor
 from ..alignment import Variance, squared_errors
 from ..geometry import Frame, Transform, parse_transforms, valid_cells, warp
 from ..networks import Activations, measure_frames
+from ..networks.network import resolved
 from .config import ProbeConfig, load_images, load_network
 from .inputs import Inputs
 from .options import Options
@@ -45,9 +46,7 @@ def replayed_errors(
     fit, evaluation = split(len(image_set), options.seed)
     if tuple(image_set.names[i] for i in evaluation) != result.axes["image"]:
         return "the split into halves is another one now"
-    mean = config.mean if config.mean is not None else network.mean
-    std = config.std if config.std is not None else network.std
-    module = network.module
+    module, mean, std = resolved(network, config.mean, config.std)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     inputs = Inputs(image_set, mean, std, options.image_interpolation, torch.device("cpu"), dtype)
     names = list(result.axes["layer"])

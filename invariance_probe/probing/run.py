@@ -15,6 +15,7 @@ from ..data import ImageSet, array_images
 from ..errors import ProbeError
 from ..geometry import Transform
 from ..networks import Activations, Network, framed_layers
+from ..networks.network import resolved
 from .assemble import assemble
 from .batch_size import with_batch_size
 from .devices import find_device, home_of
@@ -82,10 +83,7 @@ def probe(
     docs/measures.md.
     """
     chosen = Options.from_dict({**(options or Options()).to_dict(), **changes})
-    module = network.module if isinstance(network, Network) else network
-    if isinstance(network, Network):
-        mean = network.mean if mean is None else mean
-        std = network.std if std is None else std
+    module, mean, std = resolved(network, mean, std)
     group = current_group()
     with group.together():
         image_set = images if isinstance(images, ImageSet) else array_images(images)

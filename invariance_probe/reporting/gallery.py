@@ -20,6 +20,7 @@ from ..errors import ProbeError
 from ..geometry import Transform, parse_transforms, valid_cells, warp
 from ..geometry.resampling import Interpolation
 from ..networks import Activations, Network, check_finite, measure_frames, select_layers
+from ..networks.network import resolved
 from ..probing.inputs import Inputs
 from ._fitting import LINE, wrapped
 from .style import MASKED, WIDE, checked_width, new_figure, styled
@@ -57,9 +58,7 @@ def plot_gallery(
 
     Raises ProbeError for an unknown layer, a layer without maps and an image that is not there.
     """
-    module = network.module if isinstance(network, Network) else network
-    if isinstance(network, Network):
-        mean, std = mean or network.mean, std or network.std
+    module, mean, std = resolved(network, mean, std)
     image_set = images if isinstance(images, ImageSet) else array_images(images)
     h = _one(transform)
     wide = checked_width(width) or WIDE

@@ -15,6 +15,7 @@ from ...data import ImageSet, array_images
 from ...errors import ProbeError
 from ...geometry import Transform
 from ...networks import Activations, Network, check_finite, framed_layers
+from ...networks.network import resolved
 from ...networks.replacement import as_logits
 from ..batch_size import with_batch_size
 from ..devices import find_device
@@ -85,10 +86,7 @@ def baselines(
     if aggregation not in AGGREGATIONS:
         known = ", ".join(map(repr, AGGREGATIONS))
         raise ProbeError(f"aggregation={aggregation!r} is not known; use one of {known}")
-    module = network.module if isinstance(network, Network) else network
-    if isinstance(network, Network):
-        mean = network.mean if mean is None else mean
-        std = network.std if std is None else std
+    module, mean, std = resolved(network, mean, std)
     image_set = images if isinstance(images, ImageSet) else array_images(images)
     moves = [move for move in as_transforms(transforms) if not move.is_identity]
     if not moves:
