@@ -27,7 +27,7 @@ _FAINT = 1 / 8  # of a channel's range: what 8 bits tell apart safely in a diffe
 _FORMAT = 1
 _ARRAYS = ("original", "moved", "back", "low", "high", "span", "cells", "residuals")
 _DAMAGE = (
-    OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile,
+    OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
 

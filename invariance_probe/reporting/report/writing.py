@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ...probing.storage import check_free, whole_folder
+from ...probing.folders import check_free, whole_folder
 from ..style import NARROW, checked_width
 from .content import as_json, content
 from .drawing import drawing
@@ -17,10 +17,8 @@ from .runs import Results, as_runs
 from .viewing import viewer as viewer_section
 
 PAGE = "report.html"
-_FILES = {PAGE, "report.md", "report.json"}
 _FOR_PAPER = ("spread",)  # boxes of single images take as long as all else together
 _WITH_VIEWER, _ALONE = 0.65, 0.5  # shares of the figures that keep two processes equally busy
-_FOLDERS = {"figures", "paper"}
 
 
 def report(
@@ -66,7 +64,7 @@ def report(
         ready = list(zip(printed, finish(progress), strict=True))
     text = page(said, figures, [*([seen] if seen else []), *extras])
     story = markdown(said, [one for one, _ in figures], "figures", "svg")
-    with whole_folder(place, overwrite=overwrite, ours=is_report) as folder:
+    with whole_folder(place, overwrite=overwrite, marker=PAGE) as folder:
         (folder / PAGE).write_text(text, encoding="utf-8")
         (folder / "report.md").write_text(story, encoding="utf-8")
         (folder / "report.json").write_text(as_json(said), encoding="utf-8")
@@ -82,12 +80,5 @@ def report(
 
 def check_report_free(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that cannot become a report's, before any work is done."""
-    check_free(folder, overwrite=overwrite, ours=is_report)
+    check_free(folder, overwrite=overwrite, marker=PAGE)
 
-
-def is_report(folder: Path) -> bool:
-    """Whether a folder holds a report and nothing else."""
-    held = {entry.name for entry in folder.iterdir()}
-    return PAGE in held and held <= _FILES | _FOLDERS and all(
-        (folder / name).is_file() for name in held & _FILES
-    )  # fmt: skip
