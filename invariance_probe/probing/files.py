@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import ProbeError
+
+_HIDDEN, _PART = ".", ".part"  # around the name of a file that is being written
 
 
 def write_atomically(
@@ -22,11 +24,11 @@ def write_atomically(
 
     Raises ProbeError when the place cannot be written (full disk, missing rights).
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.parent / f"{_HIDDEN}{path.name}{_PART}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as stream:
-            content(stream) if callable(content) else stream.write(content)
+            _fill(stream, content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(part, path)
@@ -38,6 +40,45 @@ def write_atomically(
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def is_part(name: str, of: Iterable[str]) -> bool:
+    """Whether a file is called like one that a killed run was writing, of those names.
+
+    >>> is_part(".config.json.part", ["config.json"]), is_part("config.json", ["config.json"])
+    (True, False)
+    """
+    return name in {f"{_HIDDEN}{one}{_PART}" for one in of}
+
+
+def _fill(stream: BinaryIO, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write the content; an OSError of the disk, whatever a library makes of it."""
+    if not callable(content):
+        stream.write(content)
+        return
+    noting = _Noting(stream)
+    try:
+        content(noting)  # type: ignore[arg-type]
+    except RuntimeError as error:  # so `torch.save` tells that it could not write
+        raise (noting.failure or error) from error
+
+
+class _Noting:
+    """A file that is written, and what the system said when that failed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

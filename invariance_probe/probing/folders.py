@@ -75,9 +75,7 @@ def check_place(folder: Path) -> None:
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
             raise ProbeError(f"cannot write to {above}; name another folder for the result")
         if not os.access(target.parent, os.W_OK | os.X_OK) and target.parent.exists():
-            raise ProbeError(
-                f"cannot write to {target.parent}; name another folder for the result"
-            )
+            raise ProbeError(f"cannot write to {target.parent}; name another folder for the result")
 
 
 @contextmanager

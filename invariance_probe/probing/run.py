@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def probe(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     config: dict[str, Any] | None = None,
-    unfinished: str | Path | None = None,
+    unfinished: str | Path | Unfinished | None = None,
     resume: bool = False,
     overwrite: bool = False,
     save_every: float = 60.0,
@@ -72,7 +73,8 @@ def probe(
 
     With a folder `unfinished` the run saves there every `save_every` seconds where it stands, and
     when `stop` returns True, which ends it with KeyboardInterrupt. `resume` goes on from there to
-    the same bits; `overwrite` begins again. The folder is removed when the result is whole.
+    the same bits; `overwrite` begins again. The folder is removed when the result is whole; an
+    `Unfinished` made with `keep` leaves that to the caller, who has to save the result first.
 
     Convention: transformations act on image coordinates (origin at the centre, pixels, y down,
     degrees counter-clockwise); maps are warped in the frame measured on the network.
@@ -96,14 +98,15 @@ def probe(
         home = home_of(place)
         inputs = Inputs(image_set, mean, std, chosen.image_interpolation, home, dtype)
     asked = [layers] if isinstance(layers, str) else layers
-    keeper = None
-    if unfinished is not None:
+    keeper = unfinished if isinstance(unfinished, Unfinished | None) else None
+    if isinstance(unfinished, str | Path):
         keeper = Unfinished(Path(unfinished), group, save_every)
+    if keeper is not None:
         stored = keeper.stored() if resume else None
         if stored is not None and chosen.batch_size == AUTO:
-            size = stored["identity"]["options"]["batch_size"]
+            size = stored["identity"].get("options", {}).get("batch_size", AUTO)
             chosen = Options.from_dict({**chosen.to_dict(), "batch_size": size})
-    with measuring(module):
+    with measuring(module), nullcontext() if keeper is None else keeper.held():
         with group.together():
             example = inputs.normalise(inputs.original(inputs.load(fit[:1]))).to(place)
             try:
@@ -134,7 +137,8 @@ def probe(
                         module, image_set, inputs, names, moves, chosen, place, config, group
                     )
                 )
-                found = keeper.begin(identity, resume=resume, overwrite=overwrite)
+                seen = {name: _seen(values) for name, values in maps.items()}
+                found = keeper.begin(identity, seen, resume=resume, overwrite=overwrite)
                 if found is not None:
                     passes.restore(found)
             moving = sum(not move.is_identity for move in moves)
@@ -142,6 +146,8 @@ def probe(
             meter.passes = len(fit) * (len(passes.blocks) + moving + scales)
             meter.passes += len(evaluation) * (1 + 2 * moving)
             passes.run()
+            if keeper is not None and keeper.keep and keeper.number:
+                keeper.save(passes.state())
     stored_config = None if config is None else {**config, "options": chosen.to_dict()}
     halves = (len(fit), len(evaluation))
     provenance = group.from_main(
@@ -160,9 +166,15 @@ def probe(
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     names_of = [image_set.names[i] for i in evaluation]
     result = assemble(passes.states, moves, names_of, chosen, provenance)
-    if keeper is not None:
+    if keeper is not None and not keeper.keep:
         keeper.remove()
     return result
+
+
+def _seen(maps: Tensor) -> list[float]:
+    """What a layer gives on an image, in two numbers: mean and root mean square."""
+    values = maps.double()
+    return [float(values.mean()), float(values.square().mean().sqrt())]
 
 
 def _short_memory(options: Options, each: int) -> list[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from invariance_probe.geometry import rotation, rotations
 from invariance_probe.probing import probe
 from invariance_probe.probing.distributed import Group
 from invariance_probe.probing.frozen import freeze, thaw
-from invariance_probe.probing.unfinished import Unfinished, read_about, unfinished_folder
+from invariance_probe.probing.unfinished import Unfinished, read_about, remove, unfinished_folder
 
 IMAGES = noise(13, 16, 12)
 RUN: dict[str, Any] = {"batch_size": 3, "resamples": 20}
@@ -104,6 +105,59 @@ def test_what_is_another_run_is_refused(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_sums_of_another_run_are_refused(tmp_path: Path) -> None:
+    for name, changes in (("a", {}), ("b", {"weighting": "channel"})):
+        with pytest.raises(KeyboardInterrupt):
+            measured(tmp_path / name, stop=after(3), **changes)
+    (state,) = (tmp_path / "b").glob("*.pt")
+    state.replace(tmp_path / "a" / "1-0.pt")
+    with pytest.raises(ProbeError, match=r"1-0\.pt belongs to another run; begin again with --ov"):
+        measured(tmp_path / "a", resume=True)
+
+
+def test_code_that_changed_is_another_run(tmp_path: Path) -> None:
+    folder = tmp_path / "a.unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        measured(folder, stop=after(3))
+    network = small()
+    network[1] = nn.Tanh()  # the same weights
+    moves = ["rotation:30", "identity", "rotation:90"]
+    with pytest.raises(ProbeError, match="layer 2 gave other maps of the first image"):
+        probe(network, ["0", "2"], moves, IMAGES, unfinished=folder, resume=True, **RUN)
+
+
+def test_two_runs_in_one_place_are_told_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "a.unfinished"
+    told: list[str] = []
+
+    def second() -> bool:
+        if not told:
+            with ThreadPoolExecutor(1) as pool, pytest.raises(ProbeError) as caught:
+                pool.submit(measured, folder).result()
+            told.append(str(caught.value))
+        return False
+
+    assert measured(folder, stop=second).equals(measured())
+    assert told == [
+        f"{folder} is being written by another run; wait until it ends, or name another folder"
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_whose_removal_was_cut_off_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a.unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        measured(folder, stop=after(3))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_args, **_options: None)  # killed before it
+        remove(folder)
+    assert [path.name for path in folder.iterdir()] == ["1-0.pt"]
+    assert measured(folder, resume=True).equals(measured())
+    assert not folder.exists()
+
+
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "a.unfinished"
     with pytest.raises(KeyboardInterrupt):
@@ -139,7 +193,7 @@ def test_the_moments_are_not_kept_after_the_search(tmp_path: Path) -> None:
         (state,) = folder.glob("*.pt")
         sizes[name] = state.stat().st_size
         held = torch.load(state, weights_only=True)
-        assert thaw(held)["phase"] == {"fit": 0, "evaluate": 2}[name]
+        assert thaw(held)["state"]["phase"] == {"fit": 0, "evaluate": 2}[name]
     # What stays are the operators of the bound, a part of its moments.
     assert sizes["evaluate"] < 0.8 * sizes["fit"]
 

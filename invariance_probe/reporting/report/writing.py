@@ -81,4 +81,3 @@ def report(
 def check_report_free(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that cannot become a report's, before any work is done."""
     check_free(folder, overwrite=overwrite, marker=PAGE)
-
