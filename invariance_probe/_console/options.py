@@ -32,6 +32,14 @@ CheckpointEntry = Annotated[
     str | None,
     Option(metavar="NAME", help="Which state dict of the file, for example state_dict_ema."),
 ]
+CheckpointPrefix = Annotated[
+    str | None,
+    Option(
+        metavar="NAME",
+        help="Which weights of a file in which the network is found under several prefixes, for "
+        "example module.encoder_q.",
+    ),
+]
 AllowPartial = Annotated[
     bool, Option("--allow-partial", help="Load what fits of a checkpoint; the rest is reported.")
 ]

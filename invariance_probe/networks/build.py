@@ -37,6 +37,7 @@ def build_network(
     seed: int = 0,
     allow_partial: bool = False,
     checkpoint_entry: str | None = None,
+    checkpoint_prefix: str | None = None,
     by_order: bool = False,
     **kwargs: Any,
 ) -> Network:
@@ -53,8 +54,9 @@ def build_network(
     factory, or to the constructor. Without `checkpoint` torchvision networks have random
     weights, drawn from `seed` and called so in the description. `allow_partial` loads the part of
     a checkpoint that fits, `checkpoint_entry` names the one to take of several state dicts in the
-    file ("state_dict_ema"), `by_order` matches weights in their order where a file names them
-    otherwise than the network; the result's `fit` says what was done.
+    file ("state_dict_ema"), `checkpoint_prefix` the weights to take where the network is found
+    under several prefixes ("module.encoder_q."), `by_order` matches weights in their order where a
+    file names them otherwise than the network; the result's `fit` says what was done.
 
     Archives of TorchScript and torch.export give their weights, as a checkpoint, to a network
     built from Python code. They are no networks here: their own code is never run, and what is in
@@ -75,6 +77,7 @@ def build_network(
             seed=seed,
             allow_partial=allow_partial,
             checkpoint_entry=checkpoint_entry,
+            checkpoint_prefix=checkpoint_prefix,
             by_order=by_order,
             **kwargs,
         )
@@ -108,8 +111,9 @@ def build_network(
             network = _from_factory(kind, factory, seed, kwargs)
     if checkpoint is not None:
         network = _with_weights(
-            network, Path(checkpoint), allow_partial, checkpoint_entry, by_order
-        )
+            network, Path(checkpoint), allow_partial, entry=checkpoint_entry,
+            prefix=checkpoint_prefix, by_order=by_order,
+        )  # fmt: skip
     network.module.eval()
     return network
 
@@ -122,15 +126,13 @@ def network_names() -> list[str]:
     return ["mnist_cnn", *controls, *models.list_models(module=models)]
 
 
-def _with_weights(
-    network: Network, path: Path, allow_partial: bool, entry: str | None, by_order: bool
-) -> Network:
+def _with_weights(network: Network, path: Path, allow_partial: bool, **how: Any) -> Network:
     if not isinstance(network.module, Classifier) and is_trained(path):
         raise ProbeError(
             f"'{path}' is a classifier of a training run and brings its network along; give it as "
             f"the network, not as a checkpoint of {network.name}"
         )
-    fit = load_checkpoint(network.module, path, allow_partial, entry=entry, by_order=by_order)
+    fit = load_checkpoint(network.module, path, allow_partial, **how)
     network = of_published(network, path)
     digest = checkpoint_sha256(path)
     known = metadata(path)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ._words import few, shown
-from .order import agrees_in_order, in_order
+from .order import COUNTER, agrees_in_order
+from .renaming import Naming
 
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "network.", "net.")
-_WRAPPED = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put in front
 _UNUSED = ("n_averaged",)  # the counter of torch.optim.swa_utils.AveragedModel
 
 
@@ -30,6 +30,9 @@ class Fit:
     cast : {"float16 to float32": number of keys}.
     non_finite : keys of the network that received NaN or infinite values.
     kind, entry, others : what the file was, which entry was taken, which ones were not.
+    part : which weights of the file were asked for by their prefix, in words.
+    rules : what the network's own loading rules did, in words; "" where names and shapes agree.
+    doubts : other ways in which the weights could have been meant, in words.
     """
 
     loaded: int
@@ -43,6 +46,9 @@ class Fit:
     kind: str = ""
     entry: str = ""
     others: tuple[str, ...] = ()
+    part: str = ""
+    rules: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -58,7 +64,7 @@ class Fit:
         if self.non_finite:
             number, names = len(self.non_finite), few(map(shown, self.non_finite))
             said.append(f"{number} weights hold values that are not finite ({names})")
-        return tuple(said)
+        return (*said, *self.doubts)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,8 +72,7 @@ class Fit:
         said = [f"{self.loaded} weights of {self.kind or 'the checkpoint'}"]
         if self.entry:
             said[0] += f", entry {shown(self.entry)}"
-        if self.renamed:
-            said.append(self.renamed)
+        said += [text for text in (self.part, self.renamed, self.rules) if text]
         said += [f"cast from {how} ({number})" for how, number in self.cast.items()]
         if self.others:
             said.append(f"not used: entry {few(map(shown, self.others))} of the same file")
@@ -87,38 +92,33 @@ class Fit:
         )
 
 
-def without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict without a "module." or "_orig_mod." that all its keys share."""
-    for prefix in _WRAPPED * 2:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
-    return state
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network's state dict whose shapes are known, by name."""
+    held = network.state_dict().items()
+    return {key: v for key, v in held if isinstance(v, Tensor) and not is_lazy(v)}
 
 
-def fitted(
-    state: Mapping[str, Tensor], network: nn.Module, by_order: bool = False
-) -> tuple[Fit, dict[str, Tensor], dict[str, Tensor]]:
-    """Match a checkpoint with a network.
+def matched(
+    naming: Naming, network: nn.Module, own: Mapping[str, Tensor]
+) -> tuple[Fit, dict[str, Tensor]]:
+    """How weights under the network's names meet its own, and those that fit, by its names.
 
-    Returns the fit, the weights that fit by the network's keys, and all weights of the checkpoint
-    under their new keys. Keys are renamed in the one way that matches most of them: by dropping a
-    known prefix (or several), by adding one that the network has, or by dropping the marks of
-    DataParallel and torch.compile wherever they are. `by_order` goes by their order instead.
+    Older files lack the counter of batches, which only matters to further training; files of
+    safetensors have one name for weights that are tied; archives of TorchScript hold buffers that
+    a network makes itself.
     """
-    own = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}
-    state = {key: value for key, value in state.items() if key not in _UNUSED or key in own}
-    renamed, how = in_order(state, own) if by_order else _renamed(state, own)
+    given = {k: v for k, v in naming.tensors.items() if k not in _UNUSED or k in own}
     unsaved = {name for name, _ in network.named_buffers()} - set(own)
-    # Older files lack this counter, which only matters to further training.
-    missing = [k for k in own if k not in renamed and not k.endswith("num_batches_tracked")]
-    # Buffers that a network makes itself are in TorchScript archives all the same.
-    unexpected = [k for k in renamed if k not in own and k not in unsaved]
-    both = [k for k in renamed if k in own]
-    misshaped = [k for k in both if renamed[k].shape != own[k].shape]
-    mistyped = [
-        k for k in both if k not in misshaped and not _casts(renamed[k].dtype, own[k].dtype)
-    ]
-    good = {k: renamed[k] for k in both if k not in {*misshaped, *mistyped}}
+    unexpected = [k for k in given if k not in own and k not in unsaved]
+    both = [k for k in given if k in own]
+    misshaped = [k for k in both if given[k].shape != own[k].shape]
+    mistyped = [k for k in both if k not in misshaped and not _casts(k, given[k], own[k])]
+    good = {k: given[k] for k in both if k not in {*misshaped, *mistyped}}
+    ties = _ties(own)
+    missing = [
+        k for k in own
+        if k not in given and not k.endswith(COUNTER) and not any(t in good for t in ties[k])
+    ]  # fmt: skip
     cast = Counter(
         f"{_kind(value)} to {_kind(own[key])}"
         for key, value in good.items()
@@ -130,15 +130,67 @@ def fitted(
     ]  # fmt: skip
     fit = Fit(
         len(good), tuple(missing), tuple(unexpected), tuple(misshaped), tuple(mistyped),
-        how, dict(cast), tuple(broken),
+        naming.how, dict(cast), tuple(broken), doubts=(*_choices(naming), *_torn(good, ties)),
     )  # fmt: skip
-    return fit, good, renamed
+    return fit, good
+
+
+def by_own_rules(found: Fit, naming: Naming) -> Fit:
+    """The fit of a checkpoint that the network took as a whole, whatever its names and shapes."""
+    changed = [*found.unexpected, *found.misshaped]
+    broken = [key for key in changed if not bool(naming.tensors[key].float().isfinite().all())]
+    settled = few(map(shown, changed or found.missing))
+    return replace(
+        found, loaded=len(naming.tensors), missing=(), unexpected=(), misshaped=(),
+        non_finite=(*found.non_finite, *broken),
+        rules=f"the network's own loading rules settled {settled}" if settled else "",
+    )  # fmt: skip
+
+
+def _ties(own: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """The names of the same values, for each name."""
+    groups: dict[object, list[str]] = {}
+    keys = {}
+    for name, value in own.items():
+        place = (value.data_ptr(), value.shape, value.stride(), value.dtype)
+        keys[name] = groups.setdefault(place if value.numel() and place[0] else name, [])
+        keys[name].append(name)
+    return keys
+
+
+def _torn(good: Mapping[str, Tensor], ties: Mapping[str, list[str]]) -> list[str]:
+    """Weights that are one in the network and differ in the checkpoint."""
+    torn = []
+    for name, value in good.items():
+        first = next(other for other in ties[name] if other in good)
+        if first != name and not torch.equal(good[first].to(value.dtype), value):
+            torn.append(f"{shown(first)} and {shown(name)}")
+    said = "are one weight of the network and differ in the checkpoint; the last of them is taken"
+    return [f"{few(torn)} {said}"] if torn else []
+
+
+def _choices(naming: Naming) -> list[str]:
+    said = []
+    if naming.rivals:
+        named = few(map(shown, naming.rivals))
+        said.append(
+            f"the network is found under {named} too, which is not what was taken; choose with "
+            "--checkpoint-prefix (checkpoint_prefix)"
+        )
+    if naming.places:
+        named = few(map(shown, naming.places))
+        said.append(f"the checkpoint fits {named} of the network too, where it was not put")
+    return said
 
 
 def mismatch(
-    path: Path, found: Fit, renamed: Mapping[str, Tensor], own: Mapping[str, Tensor]
+    path: Path, found: Fit, naming: Naming, state: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> str:
-    """The one line for a checkpoint that does not fit: numbers, first names, likely reason."""
+    """The one line for a checkpoint that does not fit: numbers, first names, likely reason.
+
+    `state` are its weights under their own names.
+    """
+    renamed = naming.tensors
     if not found.loaded and found.complete:
         return f"checkpoint {shown(path)} does not fit the network: the network has no weights"
     details = [
@@ -147,7 +199,7 @@ def mismatch(
     ] + [f"{shown(key)} is {_kind(renamed[key])}, not {_kind(own[key])}" for key in found.mistyped]
     said = found.differences + (f": {few(details, '; ')}" if details else "")
     hint = _hint(found, renamed)
-    if found.missing and found.unexpected and agrees_in_order(renamed, own):
+    if found.missing and found.unexpected and agrees_in_order(state, own):
         hint = (
             "weights and network agree in their order and differ only in their names: if they are "
             "one architecture, match them so with --by-order (by_order=True)"
@@ -184,81 +236,20 @@ def _hint(found: Fit, state: Mapping[str, Tensor]) -> str:
     return "build the architecture that the checkpoint was saved from"
 
 
-def _renamed(
-    state: Mapping[str, Tensor], own: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], str]:
-    """The state dict under the keys that match most of the network's, and how they were found."""
-    ways: list[tuple[Callable[[str], str], str]] = [(lambda key: key, "")]
-    for prefix in _leading(state):
-        ways.append((_dropping(prefix), f"prefix '{prefix}' dropped"))
-    for prefix in _leading(own):
-        ways.append((_adding(prefix), f"prefix '{prefix}' added"))
-    if any(part in f".{key}" for key in state for part in ("._orig_mod.", ".module.")):
-        inner = {_unwrapped(key) for key in state}
-        ways.append((_unwrapped, "'module.' and '_orig_mod.' dropped"))
-        for prefix in _leading(inner):
-            said = f"'module.', '_orig_mod.' and prefix '{prefix}' dropped"
-            ways.append((_dropping(prefix, _unwrapped), said))
-    counts = [sum(_agrees(name(key), value, own) for key, value in state.items())
-              for name, _ in ways]  # fmt: skip
-    best = counts.index(max(counts))
-    rename, how = ways[best]
-    found: dict[str, Tensor] = {}
-    changed, left = 0, []
-    # Of two keys that become one, the renamed one wins; what finds no counterpart keeps its name.
-    for key in sorted(state, key=lambda key: rename(key) == key):
-        new = rename(key)
-        if new in own and new not in found:
-            found[new] = state[key]
-            changed += new != key
-        else:
-            left.append(key)
-    for key in left:
-        found[f"{key} (again)" if key in found else key] = state[key]
-    return found, f"{how} ({changed} keys)" if changed else ""
-
-
-def _agrees(key: str, value: Tensor, own: Mapping[str, Tensor]) -> bool:
-    return key in own and own[key].shape == value.shape
-
-
-def _leading(keys: Iterable[str]) -> list[str]:
-    """Known prefixes, single and in a row, that keys start with, the shortest first."""
-    found: dict[str, None] = {}
-    for key in keys:
-        rest, start = key, ""
-        while (prefix := next((p for p in PREFIXES if rest.startswith(p)), None)) is not None:
-            rest, start = rest[len(prefix) :], start + prefix
-            found[start] = None
-            if len(start) > 60:
-                break
-    return sorted(found, key=len)[:20]
-
-
-def _dropping(prefix: str, before: Callable[[str], str] = str) -> Callable[[str], str]:
-    return lambda key: before(key).removeprefix(prefix)
-
-
-def _adding(prefix: str) -> Callable[[str], str]:
-    return lambda key: prefix + key
-
-
-def _unwrapped(key: str) -> str:
-    return ".".join(part for part in key.split(".") if part not in ("module", "_orig_mod"))
-
-
-def _casts(stored: torch.dtype, own: torch.dtype) -> bool:
+def _casts(key: str, stored: Tensor, own: Tensor) -> bool:
     """Whether numbers of one kind may become those of the other: floats floats, integers integers.
 
-    Bytes of quantised weights would otherwise pass for the weights themselves.
+    Bytes of quantised weights would otherwise pass for the weights themselves. Whole numbers may
+    have been cast to floats together with everything else.
     """
-    if stored == own:
+    one, two = stored.dtype, own.dtype
+    if one == two or (one.is_floating_point and two.is_floating_point):
         return True
-    if stored.is_floating_point or own.is_floating_point or stored.is_complex or own.is_complex:
-        return (stored.is_floating_point and own.is_floating_point) or (
-            stored.is_complex and own.is_complex
-        )
-    return (stored == torch.bool) == (own == torch.bool)
+    if one.is_complex or two.is_complex or two.is_floating_point:
+        return one.is_complex and two.is_complex
+    if one.is_floating_point:
+        return key.endswith(COUNTER) or bool((stored.double() == stored.to(two).double()).all())
+    return (one == torch.bool) == (two == torch.bool)
 
 
 def _kind(value: Tensor) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import ProbeError
 from ._words import shown
 
-_COUNTER = "num_batches_tracked"  # older files lack it
+COUNTER = "num_batches_tracked"  # older files lack it
 
 
 def in_order(
@@ -24,8 +24,8 @@ def in_order(
 
     Raises ProbeError for the first pair that disagrees, and for different numbers of weights.
     """
-    ours = [key for key in own if not key.endswith(_COUNTER)]
-    theirs = [key for key in state if not key.endswith(_COUNTER)]
+    ours = [key for key in own if not key.endswith(COUNTER)]
+    theirs = [key for key in state if not key.endswith(COUNTER)]
     for key, mine in zip(theirs, ours, strict=False):
         shapes = tuple(state[key].shape), tuple(own[mine].shape)
         if shapes[0] != shapes[1] or _last(key) != _last(mine):

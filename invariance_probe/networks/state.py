@@ -6,7 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import ProbeError
 from ._archives import damage_named, read_pickled, read_zip
 from ._words import few, shown
-from .fit import without_prefixes
+from .renaming import without_prefixes
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
@@ -30,13 +30,15 @@ class State:
 
     `kind` is "safetensors", "torch.save", "TorchScript" or "torch.export"; `entry` names the
     entry that was taken ("state_dict", or "ema.model" for one within another; "" for all of the
-    file), `others` the entries of tensors that were not.
+    file), `others` the entries of tensors that were not. `versions` are those that its modules had
+    in the file, {module: version}, by which PyTorch's layers know how they were saved.
     """
 
     tensors: dict[str, Tensor]
     kind: str
     entry: str = ""
     others: tuple[str, ...] = ()
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 def file_sha256(path: str | Path) -> str:
@@ -228,7 +230,18 @@ def _chosen(content: Any, path: Path, kind: str, entry: str | None) -> State:
             holds += f"; ask for one of its entries by name ({few(map(shown, others))})"
         raise ProbeError(f"{shown(path)} holds no state dict {{key: tensor}}: it has {holds}")
     tensors = {str(key): value for key, value in inner.items()}
-    return State(tensors, kind, ".".join(taken), tuple(others))
+    return State(tensors, kind, ".".join(taken), tuple(others), _versions(inner))
+
+
+def _versions(content: object) -> dict[str, int]:
+    """The versions of modules beside a state dict of torch.save; nothing else that stands there."""
+    beside = getattr(content, "_metadata", None)
+    return {
+        name: about["version"]
+        for name, about in (beside.items() if isinstance(beside, Mapping) else ())
+        if isinstance(name, str) and isinstance(about, Mapping)
+        and type(about.get("version")) is int
+    }  # fmt: skip
 
 
 def _asked(content: Any, path: Path, entry: str) -> Any:

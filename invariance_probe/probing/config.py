@@ -25,6 +25,7 @@ _KINDS: dict[str, Any] = {
     "device": str,
     "train": bool,
     "checkpoint_entry": (str, type(None)),
+    "checkpoint_prefix": (str, type(None)),
     "allow_partial": bool,
     "by_order": bool,
     "number": (int, type(None)),
@@ -48,6 +49,7 @@ class ProbeConfig:
     number : how many images, drawn with the options' seed; None takes all.
     checkpoint : a file of weights; None takes the embedded or random ones.
     checkpoint_entry : the one to take of several state dicts in the file ("state_dict_ema").
+    checkpoint_prefix : the weights to take where the network is found under several prefixes.
     allow_partial : whether a checkpoint may fit the network in part only.
     by_order : whether its weights meet the network's in their order, not by name.
     arguments : keyword arguments of a factory.
@@ -68,6 +70,7 @@ class ProbeConfig:
     train: bool = False
     checkpoint: str | None = None
     checkpoint_entry: str | None = None
+    checkpoint_prefix: str | None = None
     allow_partial: bool = False
     by_order: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -168,6 +171,7 @@ def load_network(config: ProbeConfig) -> Network:
         config.network,
         checkpoint=config.checkpoint,
         checkpoint_entry=config.checkpoint_entry,
+        checkpoint_prefix=config.checkpoint_prefix,
         allow_partial=config.allow_partial,
         by_order=config.by_order,
         seed=config.options.seed,
