@@ -213,7 +213,14 @@ def show_layers(
         )
     talk.out().print(table)
     stated = built.preprocessing_with(reading.canvas_size(canvas))
-    notes = [f"input: {stated}", *(built.fit.notes if built.fit else ()), *notes]
+    if built.drawn:
+        talk.say(f"warning: {built.warnings[0]}", "yellow")
+    notes = [
+        f"network: {built.description}",
+        f"input: {stated}",
+        *(built.fit.notes if built.fit else ()),
+        *notes,
+    ]
     for note in notes:
         talk.say(note, "dim")
 

@@ -51,11 +51,13 @@ def _undo_of(module: nn.Module) -> Callable[[], None]:
         for name, value in attributes.items()
         if isinstance(value, (dict, list, set))
     }
-    unmade = {
-        name: (type(value), value.requires_grad, value.device, value.dtype)
-        for name, value in [*module._parameters.items(), *module._buffers.items()]
+    tables: list[dict[str, Any]] = [module._parameters, module._buffers]
+    unmade = [
+        (held, name, type(value), (value.requires_grad, value.device, value.dtype))
+        for held in tables
+        for name, value in held.items()
         if is_lazy(value)
-    }
+    ]
 
     def undo() -> None:
         vars(module).clear()
@@ -63,8 +65,7 @@ def _undo_of(module: nn.Module) -> Callable[[], None]:
         for value, kept in contents.values():
             value.clear()
             value.extend(kept) if isinstance(value, list) else value.update(kept)
-        for name, (kind, *about) in unmade.items():
-            held = module._parameters if name in module._parameters else module._buffers
+        for held, name, kind, about in unmade:
             held[name] = kind(*about)
 
     return undo

@@ -23,7 +23,14 @@ from .classifiers import MnistCNN
 from .network import Network, Preset
 from .stn import Classifier, build_classifier
 from .trained import is_trained, trained_classifier
-from .zoo import IMAGENET, channels_of, from_timm, from_torchvision, of_published
+from .zoo import (
+    IMAGENET,
+    channels_of,
+    from_timm,
+    from_torchvision,
+    of_published,
+    random_weights,
+)
 
 _MNIST = ((0.1307,), (0.3081,))
 _FILES = (".pt", ".pth", ".pt2", ".ckpt", ".pts", ".torchscript", ".index.json")
@@ -159,6 +166,7 @@ def _with_weights(network: Network, path: Path, allow_partial: bool, **how: Any)
         checkpoint_sha256=digest,
         fit=fit,
         preset=preset,
+        drawn="" if fit.complete else network.drawn and f"{network.drawn} where none were loaded",
         guessed=tuple(name for name in network.guessed if name not in stated),
     )
 
@@ -193,10 +201,11 @@ def _trained(path: str, checkpoint: str | Path | None, kwargs: dict[str, Any]) -
 
 def _classifier(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
     chosen = parse_architecture(name, **kwargs)
-    spec, text = f"classifier:{chosen.name}", f"{chosen.name}, random weights (seed {seed})"
+    drawn = random_weights(seed)
+    spec, text = f"classifier:{chosen.name}", f"{chosen.name}, {drawn}"
     mean, std = _MNIST if chosen.channels == 1 else ((0.0,), (1.0,))
     network = build_classifier(chosen, seed)
-    return Network(network, spec, text, chosen.channels, chosen.canvas, mean, std)
+    return Network(network, spec, text, chosen.channels, chosen.canvas, mean, std, drawn=drawn)
 
 
 def _mnist_cnn(checkpoint: str | Path | None, kwargs: dict[str, Any]) -> Network:
@@ -227,7 +236,7 @@ def _control(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
     drawn = name in ("orbit_bank", "pointwise")
     given = {"seed": seed, **kwargs} if drawn else kwargs
     module = _called(f"controls:{name}", getattr(controls, name), given)
-    text = f"control {name}, " + (f"random weights (seed {seed})" if drawn else "closed form")
+    text = f"control {name}, " + (random_weights(seed) if drawn else "closed form")
     channels = channels_of(module)
     canvas = (28, 28) if channels == 1 else (224, 224)
     return Network(module, f"controls:{name}", text, channels, canvas, (0.0,), (1.0,))
@@ -259,7 +268,9 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
                 f"{spec} is a {type(factory).__name__}, not a callable; name a function or class "
                 "that returns the network"
             )
+        before = torch.get_rng_state()
         built = _called(spec, factory, kwargs)
+        drawn = not torch.equal(before, torch.get_rng_state())
     if isinstance(built, Network):
         return built
     if not isinstance(built, nn.Module):
@@ -270,8 +281,10 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
     text = f"{spec}, weights as the factory makes them (seed {seed})"
     canvas = (28, 28) if channels == 1 else (224, 224)
     mean, std = IMAGENET if channels == 3 else ((0.0,), (1.0,))
-    guessed = ("canvas", "mean", "std")
-    return Network(built, spec, text, channels, canvas, mean, std, guessed=guessed)
+    return Network(
+        built, spec, text, channels, canvas, mean, std, guessed=("canvas", "mean", "std"),
+        drawn=f"random weights (seed {seed}) unless {spec} loads others" if drawn else "",
+    )  # fmt: skip
 
 
 def _called(spec: str, factory: Any, kwargs: dict[str, Any]) -> Any:

@@ -32,7 +32,8 @@ class Network:
     `description` says in words what the weights are; `checkpoint_sha256` is the hash of the file
     they come from, None for random ones; `fit` how they were matched with the network; `preset`
     what is known of the images beyond size and normalisation; `guessed` which of "canvas", "mean"
-    and "std" nobody stated.
+    and "std" nobody stated; `drawn` how the weights were drawn ("random weights (seed 0)"), "" for
+    weights of a file and closed forms.
     """
 
     module: nn.Module
@@ -46,6 +47,15 @@ class Network:
     fit: Fit | None = None
     preset: Preset | None = None
     guessed: tuple[str, ...] = ()
+    drawn: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of numbers measured on this network must know of its weights."""
+        loaded = [] if self.fit is None else [f"checkpoint: {text}" for text in self.fit.warnings]
+        if not self.drawn:
+            return tuple(loaded)
+        return (f"weights: {self.drawn}; give trained ones as the checkpoint", *loaded)
 
     @property
     def preprocessing(self) -> str:
@@ -84,7 +94,9 @@ class Network:
         if given:
             text += f"; {_joined(given)} as given"
         if preset is not None and len(given) < len(asked):
-            text += f"; {'the rest ' if given else ''}from {preset.origin}"
+            # The recipe of published weights says nothing of the weights that are here.
+            origin = f"the recipe of {preset.origin}, not its weights" * bool(self.drawn)
+            text += f"; {'the rest ' if given else ''}from {origin or preset.origin}"
         return f"{text}; {_joined(guessed)} guessed" if guessed else text
 
 

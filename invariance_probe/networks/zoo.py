@@ -25,6 +25,11 @@ def channels_of(module: nn.Module) -> int:
     return 3
 
 
+def random_weights(seed: int) -> str:
+    """The words for weights that were drawn, the same in every place."""
+    return f"random weights (seed {seed})"
+
+
 def from_torchvision(
     name: str, seed: int, build: Callable[[Callable[..., Any]], Any], kwargs: dict[str, Any]
 ) -> Network:
@@ -38,8 +43,9 @@ def from_torchvision(
     if name in ("googlenet", "inception_v3"):
         kwargs = {"init_weights": True, **kwargs}
     module = build(lambda: models.get_model(name, weights=None, **kwargs))
-    text = f"torchvision {name}, random weights (seed {seed})"
-    network = Network(module, name, text, channels_of(module), (224, 224), *IMAGENET)
+    drawn = random_weights(seed)
+    text = f"torchvision {name}, {drawn}"
+    network = Network(module, name, text, channels_of(module), (224, 224), *IMAGENET, drawn=drawn)
     weights = list(models.get_model_weights(name))
     if weights:
         network = _with_preset(network, weights[0])
@@ -120,7 +126,8 @@ def from_timm(
         None if short == min(rows, columns) else short,
         str(config.get("interpolation", "")),
     )
-    text = f"timm {name}, random weights (seed {seed})"
+    drawn = random_weights(seed)
     return Network(
-        module, f"timm:{name}", text, channels, (rows, columns), mean, std, preset=preset
-    )
+        module, f"timm:{name}", f"timm {name}, {drawn}", channels, (rows, columns), mean, std,
+        preset=preset, drawn=drawn,
+    )  # fmt: skip

@@ -54,7 +54,7 @@ def describe_run(
             "parameters": sum(p.numel() for p in module.parameters()),
             "state_sha256": state_sha256(module),
             "checkpoint_sha256": getattr(network, "checkpoint_sha256", None),
-            "checkpoint": _checkpoint_notes(network, "notes"),
+            "checkpoint": _checkpoint_notes(network),
             "preprocessing": preprocessing,
         },
         "images": {
@@ -92,7 +92,7 @@ def describe_run(
         },
         "versions": _versions(),
         "warnings": [
-            *(f"checkpoint: {said}" for said in _checkpoint_notes(network, "warnings")),
+            *(network.warnings if isinstance(network, Network) else ()),
             *guesses,
             *_warnings(module, images, states, moves, halves[1]),
         ],
@@ -150,10 +150,10 @@ def _preprocessing(network: Network, given: dict[str, Any]) -> tuple[str, list[s
     ]
 
 
-def _checkpoint_notes(network: nn.Module | Network, which: str) -> list[str]:
+def _checkpoint_notes(network: nn.Module | Network) -> list[str]:
     """What is to be said of how a checkpoint met the network, where one did."""
     fit = network.fit if isinstance(network, Network) else None
-    return [] if fit is None else list(getattr(fit, which))
+    return [] if fit is None else list(fit.notes)
 
 
 def _warnings(

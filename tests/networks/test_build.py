@@ -88,3 +88,41 @@ def test_unknown_names_show_near_ones() -> None:
         build_network("resnet81")
     with pytest.raises(ProbeError, match="no module 'nowhere'"):
         build_network("nowhere:factory")
+
+
+def test_random_weights_are_called_so_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "drawing.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def drawn(): return nn.Sequential(nn.Conv2d(1, 2, 3))\n"
+        "def given():\n    made = nn.Sequential(nn.AvgPool2d(3, 1))\n    return made\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for spec in ("squeezenet1_1", "classifier:STN-C1", "symmetrised:squeezenet1_1"):
+        network = build_network(spec, seed=3)
+        assert network.drawn == "random weights (seed 3)" in network.description
+        assert network.warnings == (
+            "weights: random weights (seed 3); give trained ones as the checkpoint",
+        )
+    own = build_network("drawing:drawn", seed=3)
+    assert own.warnings[0].startswith("weights: random weights (seed 3) unless drawing:drawn loads")
+    for sure in ("mnist_cnn", "drawing:given", "controls:pointwise"):
+        assert build_network(sure).warnings == ()
+    torch.save(own.module.state_dict(), tmp_path / "c.pt")
+    assert build_network("drawing:drawn", tmp_path / "c.pt").warnings == ()
+    torch.save({"0.bias": torch.ones(2)}, tmp_path / "c.pt")
+    some = build_network("drawing:drawn", tmp_path / "c.pt", allow_partial=True, seed=3).warnings
+    assert "where none were loaded" in some[0] and "only 1 weights" in some[1]
+
+
+def test_random_weights_are_a_warning_and_a_pitfall_of_a_result() -> None:
+    from invariance_probe.probing import probe
+    from invariance_probe.reporting.report.pitfalls import pitfalls
+
+    network = build_network("classifier:CNN", width=0.25, seed=2)
+    images = torch.rand(4, 1, *network.canvas).numpy()
+    result = probe(network, "blocks.0", "rotation:90", images)
+    assert any(text.startswith("weights: random weights (seed 2)") for text in result.warnings)
+    found = next(each for each in pitfalls([("mine", result)], []) if "Random" in each.title)
+    assert found.seen == ("random weights (seed 2); give trained ones as the checkpoint",)

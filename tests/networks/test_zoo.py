@@ -46,7 +46,7 @@ def test_timm_by_name(timm: dict[str, Any]) -> None:
     assert network.description == "timm resnet18.a1_in1k, random weights (seed 2)"
     assert network.preprocessing == (
         "224x224 px, mean 0.5 0.4 0.3, std 0.2 0.2 0.2, centre of images with short side 235 px "
-        "(bicubic); from timm's configuration of resnet18.a1_in1k"
+        "(bicubic); from the recipe of timm's configuration of resnet18.a1_in1k, not its weights"
     )
     again = build_network("timm:resnet18", seed=2)
     assert torch.equal(again.module[0].weight, network.module[0].weight)
@@ -92,7 +92,8 @@ def test_preprocessing_of_torchvision() -> None:
     text = build_network("squeezenet1_1").preprocessing
     assert text == (
         "224x224 px, mean 0.485 0.456 0.406, std 0.229 0.224 0.225, centre of images with short "
-        "side 256 px (bilinear); from torchvision's SqueezeNet1_1_Weights.IMAGENET1K_V1"
+        "side 256 px (bilinear); from the recipe of torchvision's "
+        "SqueezeNet1_1_Weights.IMAGENET1K_V1, not its weights"
     )
 
 

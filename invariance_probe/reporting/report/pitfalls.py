@@ -68,6 +68,12 @@ _KNOWN = {
         "With no more samples than channels a fitted map would explain noise. No number is shown.",
         "Use more images, or a layer with more compared cells.",
     ),
+    "weights": (
+        "Random weights",
+        "Nothing was learned by this network: the numbers speak of its architecture under random "
+        "filters, not of any trained network.",
+        "Give the file of trained weights with --checkpoint, unless random ones are meant.",
+    ),
     "checkpoint": (
         "Remarks on the checkpoint",
         "The weights did not meet the network in every respect.",
