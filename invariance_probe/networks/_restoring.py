@@ -52,7 +52,7 @@ def _undo_of(module: nn.Module) -> Callable[[], None]:
         if isinstance(value, (dict, list, set))
     }
     tables: list[dict[str, Any]] = [module._parameters, module._buffers]
-    unmade = [
+    unmade: list[tuple[dict[str, Any], str, Callable[..., Any], tuple[Any, ...]]] = [
         (held, name, type(value), (value.requires_grad, value.device, value.dtype))
         for held in tables
         for name, value in held.items()
