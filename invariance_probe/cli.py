@@ -212,16 +212,7 @@ def show_layers(
             built, size, reading.words(layers), everything, report, talk.out().width
         )
     talk.out().print(table)
-    stated = built.preprocessing_with(reading.canvas_size(canvas))
-    if built.drawn:
-        talk.say(f"warning: {built.warnings[0]}", "yellow")
-    notes = [
-        f"network: {built.description}",
-        f"input: {stated}",
-        *(built.fit.notes if built.fit else ()),
-        *notes,
-    ]
-    for note in notes:
+    for note in [*layer_tables.about(built, reading.canvas_size(canvas)), *notes]:
         talk.say(note, "dim")
 
 

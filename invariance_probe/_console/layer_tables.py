@@ -89,6 +89,14 @@ def layers(
     return table, notes
 
 
+def about(network: Network, canvas: tuple[int, int] | None) -> list[str]:
+    """What the network's weights and its input are, in sentences."""
+    loaded = network.fit.notes if network.fit else ()
+    warned = [f"warning: {network.warnings[0]}"] if network.drawn else []
+    stated = network.preprocessing_with(canvas)
+    return [f"network: {network.description}", *warned, f"input: {stated}", *loaded]
+
+
 def _filled(
     network: Network,
     canvas: tuple[int, int],
