@@ -1,8 +1,38 @@
 """The errors that bad input raises: one line that names the thing and the remedy."""
 
+from __future__ import annotations
+
+LONGEST = 480
+"""Characters of the line that the command line shows of an error."""
+
 
 class ProbeError(ValueError):
     """Input that cannot be measured, in one line: what is wrong with what, and what to do.
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+
+def one_line(text: object, most: int = LONGEST) -> str:
+    r"""A message as one printable line of at most `most` characters.
+
+    Endless words, which are quoted input, lose their middle first; what to do stands at the end
+    and stays.
+
+    >>> one_line("no\nfolder " + 9000 * "a" + "; give another", 60)
+    'no folder aaaaaaaaaaaaa...aaaaaaaaaaaa; give another'
+    """
+    words = "".join(c if c.isprintable() or c.isspace() else repr(c)[1:-1] for c in str(text))
+    line = " ".join(words.split())
+    for longest in (240, 120, 60, 30):
+        if len(line) <= most:
+            return line
+        line = " ".join(_without_middle(word, longest) for word in line.split(" "))
+    return _without_middle(line, most)
+
+
+def _without_middle(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    kept = (most - 3) // 2
+    return f"{text[:kept]}...{text[-kept:]}"

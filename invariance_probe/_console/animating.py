@@ -32,7 +32,8 @@ def animate(
     _check_targets(out, html, width, seconds, overwrite=overwrite)
     chosen: dict[str, Any] = {}
     if image is not None:
-        chosen["number"] = [int(image) if image.isdecimal() else image]
+        number = reading.whole(image)
+        chosen["number"] = [image if number is None or number < 0 else number]
     if channel is not None:
         chosen["channels"] = [channel]
     with talk.progress("taking pictures") as chosen["progress"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -59,20 +60,31 @@ def numbers(name: str, values: Sequence[str] | None) -> tuple[float, ...] | None
 
 def whole_numbers(name: str, text: str | None) -> tuple[int, ...] | None:
     """The whole numbers of "0,1,2"."""
-    try:
-        return None if text is None else tuple(int(word) for word in words([text]) or ())
-    except ValueError:
-        raise ProbeError(f"{name} {text}: give whole numbers, such as 0,1,2") from None
+    if text is None:
+        return None
+    read = [whole(word) for word in words([text]) or ()]
+    if None in read:
+        raise ProbeError(f"{name} {text}: give whole numbers, such as 0,1,2")
+    return tuple(number for number in read if number is not None)
 
 
 def canvas_size(text: str | None) -> tuple[int, int] | None:
     """(rows, columns) from "224x224" or "224"."""
     if text is None:
         return None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+    sides = [whole(side) or 0 for side in text.lower().split("x")]
+    if len(sides) > 2 or min(sides) < 1:
         raise ProbeError(f"--canvas {text}: give rows x columns in pixels, such as 224x224")
-    return int(sides[0]), int(sides[-1])
+    return sides[0], sides[-1]
+
+
+def whole(text: str) -> int | None:
+    """The whole number of "32" or "-5", None for other text and for numbers without end.
+
+    >>> whole("32"), whole("--5"), whole("9" * 5000)
+    (32, None, None)
+    """
+    return int(text) if re.fullmatch(r"-?[0-9]{1,40}", text) else None
 
 
 def arguments(
@@ -88,7 +100,8 @@ def arguments(
             raise ProbeError(f"{option} {pair}: write key=value, such as {example}")
         read[key] = text
         for parse in (ast.literal_eval, json.loads):
-            with suppress(ValueError, SyntaxError):
+            # The last two of values that are nested too deep for either.
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 read[key] = parse(text)
     return read
 
@@ -102,7 +115,7 @@ def stored_config(path: Path | None) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProbeError(f"{file} does not exist; give a result folder or a JSON file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ProbeError(f"{file} is no JSON file ({error}); give a result folder") from None
     if isinstance(values, dict) and "software" in values:
         values = values.get("config")
@@ -124,7 +137,8 @@ def check_device(name: str) -> None:
 
 def batch_size(text: str | None) -> int | str | None:
     """The number of "32"; "auto", and what is no number, stay text."""
-    return int(text) if text is not None and text.lstrip("-").isdecimal() else text
+    number = None if text is None else whole(text)
+    return text if number is None else number
 
 
 def configured(

@@ -43,12 +43,21 @@ def err(always: bool = False) -> Console:
 
 def say(text: str, style: str = "") -> None:
     """One line of text, whole whatever the width of the terminal."""
-    out().print(Text(text, style), soft_wrap=True)
+    out().print(written(text, style), soft_wrap=True)
 
 
 def hint(text: str) -> None:
     """One dim line beside the results, on stderr."""
-    err().print(Text(text, "dim"), soft_wrap=True)
+    err().print(written(text, "dim"), soft_wrap=True)
+
+
+def written(text: str, style: str = "") -> Text:
+    r"""A text that can be written: bytes of a name that are no UTF-8 as escapes.
+
+    >>> print(written("caf\udce9"))
+    caf\udce9
+    """
+    return Text(text.encode("utf-8", "backslashreplace").decode(), style)
 
 
 @contextmanager
@@ -57,7 +66,7 @@ def progress(title: str, width: int = 30, lines_every: float = LINES_EVERY) -> I
     console, start = err(), time.monotonic()
     began: int | None = None  # work done before, by a run that is gone on with
     if not console.is_terminal or console.is_dumb_terminal or os.environ.get("CI"):
-        console.print(Text(f"{title} ..."), soft_wrap=True)
+        console.print(written(f"{title} ..."), soft_wrap=True)
         said = start
 
         def line(done: int, total: int, text: str) -> None:
@@ -69,14 +78,16 @@ def progress(title: str, width: int = 30, lines_every: float = LINES_EVERY) -> I
                 left = (now - start) * (total - done) / (done - began) if done > began else None
                 ahead = "" if left is None else f", {duration(left)} left"
                 counted = f"{done} of {total}, " if total else ""
-                console.print(Text(f"{title}: {counted}{text}{ahead}"), soft_wrap=True)
+                console.print(written(f"{title}: {counted}{text}{ahead}"), soft_wrap=True)
 
         yield line
-        console.print(Text(f"{title}: {time.monotonic() - start:.1f} s"), soft_wrap=True)
+        console.print(written(f"{title}: {time.monotonic() - start:.1f} s"), soft_wrap=True)
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", table_column=Column(width=width, no_wrap=True)),
+        TextColumn(
+            "{task.description}", markup=False, table_column=Column(width=width, no_wrap=True)
+        ),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -85,10 +96,11 @@ def progress(title: str, width: int = 30, lines_every: float = LINES_EVERY) -> I
         TextColumn("left"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(written(title).plain, total=None)
 
         def report(done: int, total: int, text: str) -> None:
-            bar.update(task, completed=done, total=total, description=text)
+            # Where nobody knows how much there is (0), the bar moves and names no share.
+            bar.update(task, completed=done, total=total or None, description=written(text).plain)
 
         yield report
 

@@ -75,11 +75,14 @@ def write_figures(
 ) -> list[str]:
     """Draw all figures that a result alone allows; returns the names of the files."""
     from ..reporting import save_figures
+    from ..reporting.files import figures
 
+    names = [name for name, _ in figures(result, width=width)]
     paths = save_figures(
         result, folder, formats, width=width,
-        progress=lambda name: report(0, 0, f"drawing {name}"),
+        progress=lambda name: report(names.index(name), len(names), f"drawing {name}"),
     )  # fmt: skip
+    report(len(names), len(names), "drawn")
     return sorted(path.name for path in paths)
 
 

@@ -9,14 +9,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .._limits import SIDE, is_real, quoted
 from ..errors import ProbeError
 from .backbones import backbone as find_backbone
 from .heads import check_head
 from .warps import warp_family
 
 _NAME = re.compile(
-    r"(?:STN-(?P<kind>C|SL|DL)(?P<depths>\d+(?:\.\d+)*)|(?P<fcn>ST-FCN))(?:x(?P<iterations>\d))?"
+    r"(?:STN-(?P<kind>C|SL|DL)(?P<depths>\d{1,20}(?:\.\d{1,3})*)|(?P<fcn>ST-FCN))"
+    r"(?:x(?P<iterations>\d))?"
 )
+_COUNTS = {
+    "channels": 4096,
+    "classes": 1_000_000,
+    "positions": 1000,
+    "reduction": 1024,
+    "parallel": 64,
+}
+_WIDEST = 64  # times the filters of a backbone
 _EXAMPLES = "CNN, FCN, STN-C0, STN-C1, STN-SL1, STN-DL1, STN-SL1x2, STN-C0123"
 
 
@@ -95,28 +105,31 @@ class Architecture:
                 raise ProbeError(f"{what} {value!r}; give a name, as text")
 
     def _check_numbers(self) -> None:
-        counts: dict[str, Any] = {
-            "channels": self.channels,
-            "classes": self.classes,
-            "positions": self.positions,
-            "reduction": self.reduction,
-            "parallel": self.parallel,
-        }
-        for what, value in counts.items():
-            if not _is_count(value):
-                raise ProbeError(f"{what} {value!r}; give a whole number of at least 1")
+        for what, most in _COUNTS.items():
+            value = getattr(self, what)
+            if not _is_count(value, most):
+                raise ProbeError(
+                    f"{what} {quoted(value)}; give a whole number of at least 1 and at most {most}"
+                )
         canvas: Any = self.canvas  # as a file may hold it
         if not isinstance(canvas, tuple) or len(canvas) != 2 or not all(map(_is_count, canvas)):
-            raise ProbeError(f"canvas {self.canvas!r}; give (rows, columns) in pixels")
-        if not _is_number(self.width) or self.width <= 0:
-            raise ProbeError(f"width {self.width!r}; give a positive fraction of the filters")
-        if self.dropout is not None and not (_is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise ProbeError(f"dropout {self.dropout!r}; give a share from 0 up to, not with, 1")
+            raise ProbeError(f"canvas {quoted(canvas)}; give (rows, columns) in pixels")
+        if not is_real(self.width, 0, _WIDEST) or self.width <= 0:
+            raise ProbeError(
+                f"width {quoted(self.width)}; give a positive fraction of the filters, below "
+                f"{_WIDEST}"
+            )
+        if self.dropout is not None and not is_real(self.dropout, 0, 1):
+            raise ProbeError(
+                f"dropout {quoted(self.dropout)}; give a share from 0 up to, not with, 1"
+            )
         if self.beyond not in ("nearest", "fill"):
             raise ProbeError(f"beyond={self.beyond!r}; give 'fill' or 'nearest'")
         fill: Any = self.fill
-        if not isinstance(fill, tuple) or not all(map(_is_number, fill)):
-            raise ProbeError(f"fill {self.fill!r}; give a tuple of finite numbers, one a channel")
+        if not isinstance(fill, tuple) or not all(
+            is_real(value, -math.inf, math.inf) for value in fill
+        ):
+            raise ProbeError(f"fill {quoted(fill)}; give a tuple of finite numbers, one a channel")
         if len(fill) not in (1, self.channels):
             raise ProbeError(
                 f"fill {self.fill!r} for {self.channels} channels; give one value, or one each"
@@ -157,7 +170,7 @@ class Architecture:
         return cls(**given)
 
 
-def parse_architecture(name: str, backbone: str = "mnist", **given: Any) -> Architecture:
+def parse_architecture(name: str, /, backbone: str = "mnist", **given: Any) -> Architecture:
     """Return the architecture of a name such as "STN-SL1", with other fields by keyword.
 
     Raises ProbeError for a name that is none and for fields that do not fit.
@@ -165,17 +178,13 @@ def parse_architecture(name: str, backbone: str = "mnist", **given: Any) -> Arch
     >>> parse_architecture("stn-c1", canvas=(60, 60), reduction=2).name
     'STN-C1'
     """
+    if "name" in given:
+        raise ProbeError(f"two names, '{name}' and {quoted(given['name'])}; give one of them")
     return Architecture.from_dict({"name": _canonical(name), "backbone": backbone, **given})
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)
+def _is_count(value: object, most: int = SIDE) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 def _canonical(name: str) -> str:

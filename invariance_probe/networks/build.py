@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module, resources
@@ -123,6 +124,18 @@ def build_network(
         )  # fmt: skip
     network.module.eval()
     return network
+
+
+_OWN = frozenset(inspect.signature(build_network).parameters) - {"kwargs"}
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of a factory that are named as what the package says itself."""
+    if taken := sorted(_OWN & set(arguments)):
+        raise ProbeError(
+            f"a factory gets no argument {taken[0]!r} from here, which says something else: name "
+            "it otherwise in the factory, or use the option of that name"
+        )
 
 
 def network_names() -> list[str]:
@@ -290,10 +303,10 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
 def _called(spec: str, factory: Any, kwargs: dict[str, Any]) -> Any:
     try:
         return factory(**kwargs)
-    except ProbeError:
+    except (ProbeError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise ProbeError(f"building {spec} raised {_text(error)}") from error
+    except BaseException as error:  # also SystemExit, whose number must not look like success
+        raise ProbeError(f"building {shown(spec)} raised {_text(error)}") from error
 
 
 def _imported(name: str) -> Any:
@@ -305,7 +318,9 @@ def _imported(name: str) -> Any:
                 f"no module {error.name!r} in {Path.cwd()} or among the installed packages"
             ) from error
         raise ProbeError(f"importing {name!r} raised {_text(error)}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ProbeError(f"importing {name!r} raised {_text(error)}") from error
 
 

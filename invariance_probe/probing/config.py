@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .._limits import COUNT, check_canvas, check_whole, is_real, quoted
 from ..data import ImageSet, embedded_digits, is_stored, open_images, torchvision_images
 from ..errors import ProbeError
 from ..geometry import parse_transforms
 from ..networks import Network, build_network
+from ..networks.build import check_arguments
 from .distributed import current_group
 from .options import Options
 from .result import Result
@@ -89,19 +92,28 @@ class ProbeConfig:
             if not isinstance(value, kind):
                 known = {str: "a text", bool: "true or false", _KINDS["checkpoint_entry"]: "a text"}
                 what = known.get(kind, "a whole number")
-                raise ProbeError(f"{name}={value!r} must be {what}")
+                raise ProbeError(f"{name}={quoted(value)} must be {what}")
         for name in ("layers", "canvas", "mean", "std"):
             value = getattr(self, name)
             if value is not None:
                 plain = tuple(value) if isinstance(value, (list, tuple)) else (value,)
                 object.__setattr__(self, name, plain)
-        if self.canvas is not None and len(self.canvas) != 2:
-            raise ProbeError(f"canvas={self.canvas!r} must be two numbers: rows and columns")
+        if self.canvas is not None:
+            if len(self.canvas) != 2:
+                raise ProbeError(f"canvas={self.canvas!r} must be two numbers: rows and columns")
+            object.__setattr__(self, "canvas", check_canvas(*self.canvas))
+        if self.number is not None:
+            check_whole("number", self.number, 1, COUNT)
+        for name in ("mean", "std"):
+            for value in getattr(self, name) or ():
+                if not is_real(value, -math.inf, math.inf):
+                    raise ProbeError(f"{name} {quoted(value)} is no number; give one a channel")
+        check_arguments(self.arguments)
         try:
             arguments = json.loads(json.dumps(dict(self.arguments)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ProbeError(
-                f"arguments={self.arguments!r} cannot be stored with the result ({error}); "
+                f"arguments={quoted(self.arguments)} cannot be stored with the result ({error}); "
                 "give numbers, texts, lists and dictionaries"
             ) from None
         object.__setattr__(self, "arguments", arguments)

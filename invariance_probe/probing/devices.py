@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .._limits import quoted
 from ..errors import ProbeError
 
 
@@ -19,10 +20,10 @@ def find_device(name: str | torch.device) -> torch.device:
         return torch.device(there()[-1])
     try:
         place = torch.device(name)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        torch.empty(1, device=place).cpu()  # the device "meta" has no values to bring back
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise ProbeError(
-            f"there is no device {str(name)!r} here; use {' or '.join(there())}, or auto"
+            f"there is no device {quoted(str(name))} here; use {' or '.join(there())}, or auto"
         ) from None
     return place
 

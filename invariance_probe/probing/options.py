@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
 from typing import Any, Literal
 
+from .._limits import BATCH, RESAMPLES, SEED, check_whole, is_real, quoted
 from ..errors import ProbeError
 
 SPATIAL_RUNGS = ("unaligned", "inverse", "best", "best_per_image", "spatial_bound")
@@ -26,7 +26,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "precision": ("float32", "bfloat16", "float16"),
     "search": ("auto", "exact", "pyramid"),
 }
-_WHOLE = {"seed": 0, "batch_size": 1, "resamples": 10}
+_WHOLE = {"seed": (0, SEED), "batch_size": (1, BATCH), "resamples": (10, RESAMPLES)}
 AUTO = "auto"
 _BYTES = {"": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
           "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}  # fmt: skip
@@ -57,7 +57,7 @@ class Options:
         then on the map at fewer cells, "auto" exact up to 56 cells a side. The alignments table
         says how each was.
     per_image : also search the best alignment of every evaluation image by itself (slow).
-    resamples, level : of the bootstrap over evaluation images.
+    resamples, level : of the bootstrap over evaluation images, 10 to 20,000 resamples.
     precision : of the network's forward pass alone: "float32" leaves it as it is, "bfloat16" and
         "float16" run it in mixed precision (autocast). All sums are taken in float64 either way.
     memory : what the fit half's sums may take, such as "3GB"; None takes half of what is free, at
@@ -86,22 +86,17 @@ class Options:
             if value not in allowed:
                 known = ", ".join(repr(choice) for choice in allowed)
                 raise ProbeError(f"{name}={value!r} is not known; use one of {known}")
-        for name, least in _WHOLE.items():
+        for name, (least, most) in _WHOLE.items():
             value = getattr(self, name)
             free = name == "batch_size"
             if free and value == AUTO:
                 continue
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-                raise ProbeError(
-                    f"{name}={value!r} is out of range; give a whole number of at least {least}"
-                    + f", or {AUTO!r}" * free
-                )
-            object.__setattr__(self, name, int(value))  # NumPy's integers have no JSON
+            whole = check_whole(name, value, least, most, f", or {AUTO!r}" * free)
+            object.__setattr__(self, name, whole)
         for name, (low, high, text) in _REAL.items():
             value = getattr(self, name)
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not low <= float(value) < high:
-                raise ProbeError(f"{name}={value!r} is out of range; give {text}")
+            if not is_real(value, low, high):
+                raise ProbeError(f"{name}={quoted(value)} is out of range; give {text}")
             object.__setattr__(self, name, float(value))
         for name in ("channels", "per_image"):
             if not isinstance(getattr(self, name), bool):
@@ -144,5 +139,5 @@ def memory_size(text: object) -> int | None:
     factor = _BYTES.get(found[2].lower()) if found else None
     number = float(found[1]) * factor if found and factor else 0.0
     if not 1 <= number < math.inf:
-        raise ProbeError(f"memory={text!r} is no size; give a text such as '3GB' or '512MB'")
+        raise ProbeError(f"memory={quoted(text)} is no size; give a text such as '3GB' or '512MB'")
     return int(number)

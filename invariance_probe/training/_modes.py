@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._allocator import keep_freed_memory
+from .._limits import BATCH, COUNT, check_whole
 from ..errors import ProbeError
 from ..networks.fast import fast_convolutions
 from .recipe import Recipe
@@ -51,6 +52,8 @@ def batch_for_tests(passes: int, batch_size: int | None, device: torch.device) -
     chosen = (TEST_BATCH if device.type == "cpu" else 500) if batch_size is None else batch_size
     if passes < 1 or chosen < 1:
         raise ProbeError(f"{passes} passes in batches of {chosen}; give at least 1 of each")
+    check_whole("passes", passes, 1, COUNT)
+    check_whole("batch_size", chosen, 1, BATCH)
     return chosen
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .._limits import COUNT, SEED, check_whole, quoted
 from ..data.examples import Examples
 from ..errors import ProbeError
 from ..networks.architecture import Architecture, parse_architecture
@@ -46,8 +47,12 @@ class TrainConfig:
                 f"seeds {', '.join(map(str, self.seeds)) or '(none)'}; give different ones from 0 "
                 "on, such as 0,1,2"
             )
-        if self.number is not None and self.number < 1:
-            raise ProbeError(f"{self.number} training examples; give at least 1")
+        for seed in self.seeds:
+            check_whole("seed", seed, 0, SEED)
+        if self.number is not None and not 1 <= self.number <= COUNT:
+            raise ProbeError(
+                f"{quoted(self.number)} training examples; give at least 1 and at most {COUNT}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -79,7 +84,7 @@ class TrainConfig:
         return TrainConfig(**given)
 
 
-def architecture_for(name: str, data: str, examples: Examples, **given: Any) -> Architecture:
+def architecture_for(name: str, data: str, examples: Examples, /, **given: Any) -> Architecture:
     """Return the architecture of a name such as "STN-SL1" as the papers use it on a data set.
 
     Canvas, channels, classes, positions and background are those of the examples, the backbone that

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from .._limits import SEED, check_whole
 from ..data.examples import Batch, Examples
 from ..errors import ProbeError
 from ..networks._capture import evaluating
@@ -81,6 +82,7 @@ def evaluate_passes(
 
     Raises ProbeError when network and examples do not fit.
     """
+    check_whole("seed", seed, -SEED // 2, SEED)
     device = device_of(network)
     batch_size = batch_for_tests(passes, batch_size, device)
     examples = examples.to(device)

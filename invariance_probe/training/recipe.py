@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from .._limits import BATCH, COUNT, SEED, check_whole, is_real, quoted
 from ..errors import ProbeError
 
 _CHOICES = {
@@ -78,9 +79,15 @@ class Recipe:
             )
         for name in _COUNTS:
             value = getattr(self, name)
-            if value is not None and value < 1:
-                what = f"{value} epochs" if name == "epochs" else f"{name} {value}"
-                raise ProbeError(f"{what} in batches of {self.batch_size}; give at least 1")
+            most = BATCH if name == "batch_size" else COUNT
+            if value is not None and not 1 <= value <= most:
+                shown = quoted(value)
+                what = f"{shown} epochs" if name == "epochs" else f"{name} {shown}"
+                raise ProbeError(
+                    f"{what} in batches of {quoted(self.batch_size)}; give at least 1 and at most "
+                    f"{most}"
+                )
+        check_whole("seed", self.seed, -SEED // 2, SEED)
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 listed = " or ".join((", ".join(map(repr, known[:-1])), repr(known[-1])))
@@ -108,11 +115,11 @@ class Recipe:
         if name in _SWITCHES:
             good, what = isinstance(value, bool), "true or false"
         elif name in _NUMBERS:
-            good, what = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+            good, what = is_real(value, -math.inf, math.inf), "a finite number"
         else:
             good, what = isinstance(value, int) and not isinstance(value, bool), "a whole number"
         if not good:
-            raise ProbeError(f"{name}={value!r} must be {what}")
+            raise ProbeError(f"{name}={quoted(value)} must be {what}")
 
     def steps(self, number: int) -> int:
         """Return how many iterations a run over that many examples takes."""
