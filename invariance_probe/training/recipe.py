@@ -93,7 +93,9 @@ class Recipe:
                 listed = " or ".join((", ".join(map(repr, known[:-1])), repr(known[-1])))
                 raise ProbeError(f"unknown {name} '{getattr(self, name)}'; give {listed}")
         rate, factor, clip = self.learning_rate, self.localisation_factor, self.clip
-        if not (0 < rate < math.inf and 0 <= self.momentum < 1 and self.weight_decay >= 0):
+        if not (
+            0 < rate < math.inf and 0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf
+        ):
             raise ProbeError(
                 f"learning rate {rate}, momentum {self.momentum}, weight decay "
                 f"{self.weight_decay}; give a rate > 0, a momentum in [0, 1) and a decay >= 0"
@@ -115,7 +117,8 @@ class Recipe:
         if name in _SWITCHES:
             good, what = isinstance(value, bool), "true or false"
         elif name in _NUMBERS:
-            good, what = is_real(value, -math.inf, math.inf), "a finite number"
+            good = isinstance(value, float) or is_real(value, -math.inf, math.inf)
+            what = "a number"
         else:
             good, what = isinstance(value, int) and not isinstance(value, bool), "a whole number"
         if not good:
