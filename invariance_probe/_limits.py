@@ -41,7 +41,7 @@ def check_whole(name: str, value: object, least: int, most: int, also: str = "")
 
     `also` says what else may be given.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
         raise ProbeError(
             f"{name}={quoted(value)} is out of range; give a whole number of at least {least} and "
             f"at most {most}{also}"

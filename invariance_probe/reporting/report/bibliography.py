@@ -26,12 +26,29 @@ class Entry:
     def text(self) -> str:
         """The entry as a line of plain text."""
         plain = {name: _plain(value) for name, value in self.fields.items()}
-        authors = plain.get("author", "").replace(" and others", " et al.").split(" and ")
+        names, more = _authors(plain)
         where = plain.get("journal") or plain.get("booktitle") or plain.get("howpublished", "")
         year, version = plain.get("year", ""), plain.get("version", "")
-        parts = [", ".join(_given_first(author) for author in authors), plain["title"]]
+        authors = ", ".join(map(_given_first, names)) + " et al." * more
+        parts = [authors.removesuffix("."), plain["title"]]
         parts += [part for part in (where, f"version {version}" if version else "", year) if part]
         return ". ".join(parts) + "."
+
+    @property
+    def names(self) -> str:
+        """The last names of the authors and the year, as a text cites the work.
+
+        >>> METHODS["pytorch"].names
+        'Paszke et al. 2019'
+        """
+        plain = {name: _plain(value) for name, value in self.fields.items()}
+        names, more = _authors(plain)
+        last = [name.partition(", ")[0] for name in names]
+        if more or len(last) > 3:
+            said = f"{last[0]} et al."
+        else:
+            said = " and ".join([", ".join(last[:-1])] * (len(last) > 1) + last[-1:])
+        return " ".join(part for part in (said, plain.get("year", "")) if part)
 
     @property
     def url(self) -> str:
@@ -41,6 +58,13 @@ class Entry:
         if eprint := self.fields.get("eprint"):
             return f"https://arxiv.org/abs/{eprint}"
         return self.fields.get("url", "")
+
+
+def _authors(fields: dict[str, str]) -> tuple[list[str], bool]:
+    """The authors as BibTeX has them, and whether there are others."""
+    names = fields.get("author", "").split(" and ")
+    more = names[-1] == "others"
+    return (names[:-1] if more else names), more
 
 
 def _given_first(author: str) -> str:
@@ -217,3 +241,5 @@ TIMM = Entry(
         "doi": "10.5281/zenodo.4414861",
     },
 )
+
+EVERY = (TOOL, *THEORY, *METHODS.values(), *DATA.values(), *ARCHITECTURES.values(), TIMM)

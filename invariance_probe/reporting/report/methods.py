@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...probing import OracleResult
+from .bibliography import EVERY
 from .latex import latex
 from .runs import Runs
 from .wording import joined
@@ -19,6 +20,7 @@ _FAMILIES = {
 # Marks that no name of a network or of images holds.
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _CITATION = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+_NAMES = {entry.key: entry.names for entry in EVERY}
 
 
 def methods_markdown(runs: Runs) -> str:
@@ -42,8 +44,11 @@ def methods_latex(runs: Runs) -> str:
 
 
 def methods_text(runs: Runs) -> str:
-    """The paragraph without citations."""
-    return re.sub(f" ?{_OPEN}[^{_CLOSE}]*{_CLOSE}", "", _paragraph(runs))
+    """The paragraph with authors and years, as a page without a list of works shows them."""
+    return _CITATION.sub(
+        lambda m: "(" + "; ".join(_NAMES[key.strip()] for key in m[1].split(",")) + ")",
+        _paragraph(runs),
+    )
 
 
 def _paragraph(runs: Runs) -> str:
@@ -102,8 +107,8 @@ def _setup(provenance: Mapping[str, Any]) -> list[str]:
     weights = str(network.get("state_sha256") or "")
     out = [
         "Whether a spatial transformation of feature maps can undo an image transformation h was "
-        f"measured with invariance_probe {_cited('invariance_probe')} "
-        f"{software.get('version', '')} after "
+        f"measured with invariance_probe {software.get('version', '')} "
+        f"{_cited('invariance_probe')}, following the theory of spatial transformers "
         f"{_cited('finnveden2020understanding', 'jansson2020inability')}.",
         f"The network was {name}{told}, evaluated without training it further; the SHA-256 of its "
         f"weights begins with {weights[:16] or 'an unknown value'}.",
