@@ -41,12 +41,13 @@ def check_whole(name: str, value: object, least: int, most: int, also: str = "")
 
     `also` says what else may be given.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or not least <= number <= most:
         raise ProbeError(
             f"{name}={quoted(value)} is out of range; give a whole number of at least {least} and "
             f"at most {most}{also}"
         )
-    return int(value)  # NumPy's integers have no JSON
+    return number
 
 
 def is_real(value: object, low: float, high: float) -> bool:
