@@ -41,7 +41,7 @@ def check_whole(name: str, value: object, least: int, most: int, also: str = "")
 
     `also` says what else may be given.
     """
-    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    number = int(value) if not isinstance(value, bool) and isinstance(value, Integral) else None
     if number is None or not least <= number <= most:
         raise ProbeError(
             f"{name}={quoted(value)} is out of range; give a whole number of at least {least} and "
