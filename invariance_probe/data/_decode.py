@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .._foreign import HEAD, foreign
 from ..errors import ProbeError
 from ._sizes import Size
 
@@ -120,12 +121,22 @@ def _opened(stream: BinaryIO) -> Iterator[Image.Image]:
     """The image of a stream: of harmless formats, and of no more pixels than Pillow allows."""
     Image.init()
     known = [name for name in _FORMATS if name in Image.OPEN]
-    with Image.open(stream, formats=known) as image:
+    with _identified(stream, known) as image:
         number, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
         # Pillow itself only warns up to twice its limit.
         if most is not None and number > most:
             raise ValueError(f"Image size ({number} pixels) exceeds limit of {most} pixels")
         yield image
+
+
+def _identified(stream: BinaryIO, formats: list[str]) -> Image.Image:
+    try:
+        return Image.open(stream, formats=formats)
+    except UnidentifiedImageError as error:
+        stream.seek(0)
+        if what := foreign(stream.read(HEAD)):
+            raise ValueError(what) from error
+        raise
 
 
 def _eight_bit(image: Image.Image, kind: str | None) -> Image.Image:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from .._foreign import HEAD, foreign, pictured
 from ..errors import ProbeError
 from ._decode import plain
 from ._photos import photo_set
@@ -135,13 +136,29 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
+def _file(path: Path) -> str:
+    """What a file is where a folder was expected, and what to do."""
+    if not path.is_file():
+        return "no folder and no file; give a folder of images"
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD)
+    except OSError:
+        head = b""
+    if head.startswith(b"PK"):
+        return "a zip archive; unpack it and give the folder of images"
+    if pictured(head):
+        return "one image, not a folder; put it into a folder of its own and give that"
+    return foreign(head, path.name) or "a file, not a folder; give the folder that holds it"
+
+
 def _find(folder: Path, links: _Links) -> tuple[list[str], tuple[str, ...] | None]:
     """Return image files relative to the folder and, with sub-folders, the class names."""
     named = plain(str(folder))
     if not folder.exists():
         raise ProbeError(f"no folder '{named}'; check the path")
     if not folder.is_dir():
-        raise ProbeError(f"'{named}' is a file, not a folder; give the folder that holds it")
+        raise ProbeError(f"'{named}' is {_file(folder)}")
     try:
         entries = sorted(e.name for e in folder.iterdir() if not e.name.startswith("."))
         below = [name for name in entries if (folder / name).is_dir()]

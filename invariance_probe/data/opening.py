@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._foreign import address
 from ..errors import ProbeError
 from ._decode import plain
 from ._photos import in_channels
@@ -23,7 +25,7 @@ _ENDING = re.compile(
 
 def is_stored(text: str) -> bool:
     """Say whether a text is a path of images rather than the name of a data set."""
-    if Path(text).is_dir() or "/" in text or "\\" in text or text.startswith("."):
+    if os.path.exists(text) or "/" in text or "\\" in text or text.startswith("."):
         return True
     return _ENDING.fullmatch(text) is not None
 
@@ -47,6 +49,8 @@ def open_images(
     Raises ProbeError as `image_folder`, `npz_images`, `hdf5_images` and `shard_images`.
     """
     text = str(path)
+    if said := address(text):
+        raise ProbeError(f"images {said}")
     found = None if Path(text).is_dir() else _ENDING.fullmatch(text)
     kind = "" if found is None else found["kind"].lower()
     if found is not None and kind in ("npz", "npy", "h5", "hdf5"):

@@ -7,7 +7,7 @@ import json
 import mmap
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from .._foreign import is_picture
 from ..errors import ProbeError
 from ._pickles import (
     Layout,
@@ -35,6 +36,7 @@ _EXPORTED = {
     11: torch.complex128, 12: torch.bool, 13: torch.bfloat16,
 }  # fmt: skip
 
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 _STRIDED = 7
 _CONTENTS = 1 << 25  # bytes, of a few hundred thousand entries
 _PARTS = 1_000_000  # of a module that refers to itself without end
@@ -108,7 +110,21 @@ def _archive(stream: BinaryIO, path: Path) -> tuple[str, Any]:
                      "serialized_state_dict.pt"):  # fmt: skip
             if name in names:
                 return "torch.export", _archive(io.BytesIO(read(name)), path)[1]
-    raise ValueError("a zip archive without weights")
+    raise ProbeError(f"{shown(path)} is no checkpoint: it is {_contents(names)}")
+
+
+def _contents(names: Collection[str]) -> str:
+    """What a zip archive holds instead of weights, and what to do."""
+    inner = sorted(name for name in names if name.lower().endswith(_WEIGHTS))
+    if any(name.endswith("model.weights.h5") for name in names):
+        return "a model of Keras; convert its weights to a state dict of the PyTorch network"
+    if inner:
+        return f"a zip archive that holds {few(map(shown, inner))}; unpack it and give that file"
+    if any(name.endswith(".npy") for name in names):
+        return "arrays of NumPy; save them as a state dict with torch.save"
+    if any(is_picture(name) for name in names):
+        return "a zip archive of images; give the file of the network's weights"
+    return f"a zip archive without weights; it holds {few(map(shown, sorted(names)))}"
 
 
 def _check_directory(stream: BinaryIO, size: int) -> None:

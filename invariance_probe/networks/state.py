@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
+from .._foreign import HEAD, address, foreign, pictured
 from ..errors import ProbeError
 from ._archives import damage_named, read_pickled, read_zip
 from ._words import few, shown
@@ -98,6 +99,10 @@ def read_state(path: str | Path, entry: str | None = None) -> State:
         raise ProbeError(
             f"{shown(path)} is of torch 0.1; load it with an older PyTorch and save it again"
         )
+    with path.open("rb") as stream:
+        start = stream.read(HEAD)
+    if what := foreign(start, path.name) or pictured(start):
+        raise ProbeError(f"{shown(path)} is no checkpoint: it is {what}")
     raise ProbeError(
         f"{shown(path)} is no checkpoint: it is neither safetensors nor a file of torch.save, "
         "TorchScript or torch.export"
@@ -114,6 +119,8 @@ def metadata(path: str | Path) -> dict[str, str]:
 
 
 def _head(path: Path) -> bytes:
+    if said := address(str(path)):
+        raise ProbeError(f"checkpoint {said}")
     if path.is_dir():
         raise ProbeError(f"checkpoint {shown(path)} is a folder; give the file inside it")
     if path.exists() and not path.is_file():

@@ -267,7 +267,7 @@ def test_unreadable_files_are_named(folder: Path) -> None:
     for name, content in {
         "broken.jpg": b"this is no picture",
         "empty.png": b"",
-        "page.webp": b"<html>404</html>",
+        "note.webp": b"404: not found",
     }.items():
         (folder / name).write_bytes(content)
         with pytest.raises(ProbeError) as caught:

@@ -1,0 +1,84 @@
+"""What a file is that is neither weights nor images, by its first bytes, and what to do with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HEAD = 512
+"""Bytes of a file that are enough to know it by."""
+
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file):/+(.*)", re.IGNORECASE | re.DOTALL)
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+}
+_OTHERS = {
+    b"\x89HDF\r\n": "an HDF5 file",
+    b"\x93NUMPY": "an array of NumPy",
+    b"%PDF": "a PDF document",
+    b"GGUF": "a language model of llama.cpp",
+    b"PAR1": "a Parquet table",
+}
+_IMAGES = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"GIF8": "a GIF image",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
+    b"BM": "a BMP image",
+}
+_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+
+
+def foreign(head: bytes, name: str = "") -> str:
+    """What a file is, and what to do, from its first bytes and its name; "" for what is unknown.
+
+    >>> foreign(b"version https://git-lfs.github.com/spec/v1")
+    'a Git LFS pointer, not the file itself; fetch that with git lfs pull'
+    """
+    low, text = name.lower(), head.lstrip()[:HEAD].lower()
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself; fetch that with git lfs pull"
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head")):
+        page = "an XML page" if text.startswith(b"<?xml") else "an HTML page"
+        return f"{page}, as a download that failed leaves it; download the file itself"
+    for start, kind in _PACKED.items():
+        if head.startswith(start):
+            return f"compressed with {kind}; unpack it and give what is inside"
+    if low.endswith(".onnx") or re.match(rb"\x08[\x01-\x20]\x12.{1,2}(pytorch|onnx|tf2)", head):
+        return "an ONNX model, a program without modules; export the PyTorch network's state dict"
+    if low.endswith(".pb") or head[4:8] == b"TFL3":
+        return "a model of TensorFlow; convert its weights to a state dict of the PyTorch network"
+    return next((what for start, what in _OTHERS.items() if head.startswith(start)), "")
+
+
+def pictured(head: bytes) -> str:
+    """What kind of image a file is, from its first bytes; "" for what is none."""
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "a WebP image"
+    return next((what for start, what in _IMAGES.items() if head.startswith(start)), "")
+
+
+def address(text: str) -> str:
+    """What to say of a text that is an address of the network, also as a path; "" for others.
+
+    >>> address("https:/host/weights.pth")
+    'https://host/weights.pth is an address, and nothing is downloaded; download it, give its path'
+    """
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        return ""
+    rest = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in found[2][:200])
+    return (
+        f"{found[1]}://{rest} is an address, and nothing is downloaded; download it, give its path"
+    )
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is named as an image."""
+    return Path(name).suffix.lower() in _PICTURES
