@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from .zoo import (
 
 _MNIST = ((0.1307,), (0.3081,))
 _FILES = (".pt", ".pth", ".pt2", ".ckpt", ".pts", ".torchscript", ".index.json")
+_TEXT = 10_000  # letters of the metadata's longest number or list
 _CONTROLS = ("gaussian_derivatives", "orbit_bank", "oriented_bank", "pointwise")
 
 
@@ -156,7 +158,7 @@ def _with_weights(network: Network, path: Path, allow_partial: bool, **how: Any)
     network = of_published(network, path)
     digest = checkpoint_sha256(path)
     known = metadata(path)
-    mean, std = _numbers(known.get("mean")), _numbers(known.get("std"))
+    mean, std = _normalisation(known, network.channels)
     embedded = path == _embedded(network.name)
     source = "embedded weights" if embedded else f"weights of {shown(path.name)}"
     if not fit.complete:
@@ -184,15 +186,25 @@ def _with_weights(network: Network, path: Path, allow_partial: bool, **how: Any)
     )
 
 
+def _normalisation(
+    known: Mapping[str, str], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of a checkpoint's metadata, () for those that cannot be meant."""
+    mean, std = (_numbers(known.get(name)) for name in ("mean", "std"))
+    mean, std = (values if len(values) in (1, channels) else () for values in (mean, std))
+    return mean, std if all(value > 0 for value in std) else ()
+
+
 def _numbers(text: str | None) -> tuple[float, ...]:
-    """Normalisation as a checkpoint's metadata has it: a number or a list, in JSON."""
-    if text is None:
+    """A number or a list of finite ones as a checkpoint's metadata has it, in JSON."""
+    if text is None or len(text) > _TEXT:
         return ()
     try:
         value = json.loads(text)
-        return tuple(float(v) for v in (value if isinstance(value, list) else [value]))
-    except (ValueError, TypeError):
+        values = tuple(float(v) for v in (value if isinstance(value, list) else [value]))
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return ()
+    return values if all(map(math.isfinite, values)) else ()
 
 
 def _embedded(name: str) -> Path:
@@ -204,12 +216,13 @@ def _trained(path: str, checkpoint: str | Path | None, kwargs: dict[str, Any]) -
         raise ProbeError(f"'{path}' is network and weights in one; give no checkpoint or arguments")
     module, about = trained_classifier(path)
     chosen, digest = module.architecture, file_sha256(path)
-    mean, std = _numbers(about.get("mean")) or (0.0,), _numbers(about.get("std")) or (1.0,)
-    text = f"{chosen.name} trained on {about.get('data', 'unnamed data')}"
+    mean, std = _normalisation(about, chosen.channels)
+    text = f"{chosen.name} trained on {shown(about.get('data', 'unnamed data'))}"
     description = f"{text}, weights of {Path(path).name} (sha256 {digest[:12]})"
     return Network(
-        module, chosen.name, description, chosen.channels, chosen.canvas, mean, std, digest
-    )
+        module, chosen.name, description, chosen.channels, chosen.canvas, mean or (0.0,),
+        std or (1.0,), digest,
+    )  # fmt: skip
 
 
 def _classifier(name: str, seed: int, kwargs: dict[str, Any]) -> Network:

@@ -22,6 +22,7 @@ from .renaming import without_prefixes
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
 _LEVELS = 3
+_NAME = 255  # bytes of a file's name
 _INDEX = 1 << 26  # bytes of the largest table of shards that is read
 
 
@@ -121,15 +122,17 @@ def metadata(path: str | Path) -> dict[str, str]:
 def _head(path: Path) -> bytes:
     if said := address(str(path)):
         raise ProbeError(f"checkpoint {said}")
-    if path.is_dir():
-        raise ProbeError(f"checkpoint {shown(path)} is a folder; give the file inside it")
-    if path.exists() and not path.is_file():
-        raise ProbeError(f"checkpoint {shown(path)} is a device or a pipe; give a file")
     try:
+        if path.is_dir():
+            raise ProbeError(f"checkpoint {shown(path)} is a folder; give the file inside it")
+        if path.exists() and not path.is_file():
+            raise ProbeError(f"checkpoint {shown(path)} is a device or a pipe; give a file")
         with path.open("rb") as stream:
             head = stream.read(9)
     except FileNotFoundError:
         raise ProbeError(f"checkpoint {shown(path)} does not exist") from None
+    except ProbeError:
+        raise
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ProbeError(f"checkpoint {shown(path)} cannot be read: {why}") from error
@@ -172,12 +175,19 @@ def _weight_map(path: Path) -> dict[str, str]:
             f"{shown(path)} is no checkpoint: JSON without the 'weight_map' of sharded weights"
         )
     for name in found.values():
-        if not isinstance(name, str) or name != Path(name).name or set(name) & set("/\\\0"):
+        if not _is_file_name(name):
             raise ProbeError(
                 f"{shown(path)} names the shard {shown(name)}, which is not a file beside it; "
                 "put all shards into its folder"
             )
     return found
+
+
+def _is_file_name(name: object) -> bool:
+    """Whether an entry can be a file in the folder of the index, on any system."""
+    if not isinstance(name, str) or name != Path(name).name or set(name) & set("/\\"):
+        return False
+    return name.isprintable() and len(name.encode()) <= _NAME
 
 
 def _check_shards(path: Path, shards: Iterable[Path]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
+
 from ..errors import ProbeError
+from ._words import first_line, shown
 from .architecture import Architecture
 from .checkpoints import load_checkpoint, metadata
 from .stn import Classifier, build_classifier
@@ -27,16 +30,32 @@ def trained_classifier(path: str | Path) -> tuple[Classifier, dict[str, str]]:
     about = metadata(path)
     if about.get("kind") != KIND:
         raise ProbeError(
-            f"'{path}' does not say what network it is of; give the model.safetensors of a "
+            f"{shown(path)} does not say what network it is of; give the model.safetensors of a "
             "training run, or the network's name and the file as its checkpoint"
         )
     try:
         stated = json.loads(about.get("architecture", ""))
         architecture = Architecture.from_dict(stated)
-    except (ValueError, TypeError, AttributeError) as error:
+        _check_size(architecture, Path(path))
+        network = build_classifier(architecture)
+    except ProbeError:
+        raise
+    except Exception as error:  # whatever the fields of a damaged file make of it
         raise ProbeError(
-            f"the network that '{path}' describes cannot be built ({error}); train it again"
+            f"the network that {shown(path)} describes cannot be built ({first_line(error)}); "
+            "train it again"
         ) from error
-    network = build_classifier(architecture)
     load_checkpoint(network, path)
     return network.eval(), about
+
+
+def _check_size(architecture: Architecture, path: Path) -> None:
+    """Refuse a description of more weights than the file holds, before memory is taken for them."""
+    with torch.device("meta"):
+        described = build_classifier(architecture)
+    values, size = sum(p.numel() for p in described.parameters()), path.stat().st_size
+    if values > size:
+        raise ProbeError(
+            f"{shown(path)} describes a network of {values} values in a file of {size} bytes; "
+            "train it again"
+        )
