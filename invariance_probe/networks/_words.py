@@ -22,10 +22,10 @@ def shown(name: object) -> str:
     return cut if plain else repr(cut)
 
 
-def few(items: Iterable[str], mark: str = ", ") -> str:
-    """The first three and whether there are more."""
+def few(items: Iterable[str], mark: str = ", ", most: int = _SHOWN) -> str:
+    """The first three (or `most`) and whether there are more."""
     items = list(items)
-    return mark.join(items[:_SHOWN]) + (f"{mark}..." if len(items) > _SHOWN else "")
+    return mark.join(items[:most]) + (f"{mark}..." if len(items) > most else "")
 
 
 def first_line(error: object) -> str:

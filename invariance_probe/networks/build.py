@@ -18,11 +18,12 @@ import torch
 from torch import nn
 
 from ..errors import ProbeError
-from ._words import shown
+from ._words import few, shown
 from .architecture import parse_architecture
-from .checkpoints import checkpoint_sha256, file_sha256, load_checkpoint, metadata
+from .checkpoints import Fit, checkpoint_sha256, file_sha256, load_checkpoint, metadata
 from .classifiers import MnistCNN
 from .network import Network, Preset
+from .siblings import siblings
 from .stn import Classifier, build_classifier
 from .trained import is_trained, trained_classifier
 from .zoo import (
@@ -121,8 +122,8 @@ def build_network(
             network = _from_factory(kind, factory, seed, kwargs)
     if checkpoint is not None:
         network = _with_weights(
-            network, Path(checkpoint), allow_partial, entry=checkpoint_entry,
-            prefix=checkpoint_prefix, by_order=by_order,
+            network, Path(checkpoint), kwargs, allow_partial=allow_partial,
+            entry=checkpoint_entry, prefix=checkpoint_prefix, by_order=by_order,
         )  # fmt: skip
     network.module.eval()
     return network
@@ -148,13 +149,15 @@ def network_names() -> list[str]:
     return ["mnist_cnn", *controls, *models.list_models(module=models)]
 
 
-def _with_weights(network: Network, path: Path, allow_partial: bool, **how: Any) -> Network:
+def _with_weights(network: Network, path: Path, kwargs: dict[str, Any], **how: Any) -> Network:
     if not isinstance(network.module, Classifier) and is_trained(path):
         raise ProbeError(
             f"'{path}' is a classifier of a training run and brings its network along; give it as "
             f"the network, not as a checkpoint of {network.name}"
         )
-    fit = load_checkpoint(network.module, path, allow_partial, **how)
+    fit = load_checkpoint(network.module, path, **how)
+    if how["by_order"] and fit.renamed:
+        fit = _with_siblings(fit, siblings(network.name, network.module, kwargs))
     network = of_published(network, path)
     digest = checkpoint_sha256(path)
     known = metadata(path)
@@ -184,6 +187,14 @@ def _with_weights(network: Network, path: Path, allow_partial: bool, **how: Any)
         drawn="" if fit.complete else network.drawn and f"{network.drawn} where none were loaded",
         guessed=tuple(name for name in network.guessed if name not in stated),
     )
+
+
+def _with_siblings(fit: Fit, others: tuple[str, ...]) -> Fit:
+    """The fit of weights matched in their order, which other architectures take as well."""
+    if not others:
+        return fit
+    named = few(map(shown, others), most=6)
+    return replace(fit, doubts=(*fit.doubts, f"these weights fit {named} as well, in their order"))
 
 
 def _normalisation(

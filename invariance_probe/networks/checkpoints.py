@@ -18,6 +18,11 @@ from .order import in_order
 from .renaming import Naming, renamed, under
 from .state import State, checkpoint_sha256, file_sha256, load_state, metadata, read_state
 
+_IN_ORDER = (
+    "weights were matched in their order, not by name: padding, strides, eps and activations are "
+    "in no checkpoint, so see that this is the architecture they were trained in",
+)
+
 __all__ = [
     "Fit",
     "State",
@@ -62,6 +67,7 @@ def load_checkpoint(
         found = replace(
             found, kind=state.kind, entry=state.entry, others=state.others,
             part=_part(state, tensors, prefix),
+            doubts=(*found.doubts, *(_IN_ORDER if by_order and naming.how else ())),
         )  # fmt: skip
         versions = _versions(state, prefix, naming)
         if not (found.mistyped or _refusal(network, naming.tensors, versions, strict=True)):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from checkpoint_files import network, same, trained
+from torch import nn
 
 from invariance_probe.errors import ProbeError
-from invariance_probe.networks import load_checkpoint
+from invariance_probe.networks import Network, build, load_checkpoint, siblings
 
 
 def renamed(state: dict[str, torch.Tensor]) -> OrderedDict[str, torch.Tensor]:
@@ -63,3 +65,49 @@ def test_another_shape_another_kind_and_another_number_are_refused(tmp_path: Pat
     with pytest.raises(ProbeError, match="the checkpoint has 5, the network 6"):
         load_checkpoint(fresh, tmp_path / "less.pt", by_order=True)
     assert all(torch.equal(before[key], value) for key, value in fresh.state_dict().items())
+
+
+def padded(padding: int = 0, **more: Any) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3, padding=padding), nn.BatchNorm2d(2, **more))
+
+
+LIBRARY = {
+    "lite1": lambda: padded(),
+    "tf_lite1": lambda: padded(1, eps=1e-3),
+    "lite1_wide": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)),
+    "lite1_renamed": lambda: nn.ModuleDict({"a": nn.Conv2d(1, 2, 3), "b": nn.BatchNorm2d(2)}),
+    "lite1_broken": lambda: 1 // 0,
+    "other": lambda: padded(),
+}
+
+
+def test_siblings_that_take_the_weights_as_well_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Order and shapes do not tell a network from one with other padding and eps."""
+    monkeypatch.setattr(siblings, "_library", lambda _: (list(LIBRARY), lambda n: LIBRARY[n]()))
+    assert siblings.siblings("timm:lite1.in1k", padded(), {}) == (
+        "timm:tf_lite1",
+        "timm:lite1_renamed",
+    )
+    assert siblings.siblings("timm:lite9", padded(), {}) == ()
+    assert siblings.siblings("mine:lite1", padded(), {}) == ()
+    monkeypatch.setattr(build, "from_timm", lambda *_: Network(
+        padded(), "timm:lite1", "timm lite1, random", 1, (28, 28), (0.0,), (1.0,)))  # fmt: skip
+    torch.save(renamed(padded().state_dict()), tmp_path / "c.pt")
+    network = build.build_network("timm:lite1", tmp_path / "c.pt", by_order=True)
+    first, second = network.warnings
+    assert first.startswith("checkpoint: weights were matched in their order, not by name: padding")
+    assert second == (
+        "checkpoint: these weights fit timm:tf_lite1, timm:lite1_renamed as well, in their order"
+    )
+    # by name there is no such doubt
+    torch.save(padded().state_dict(), tmp_path / "c.pt")
+    assert build.build_network("timm:lite1", tmp_path / "c.pt", by_order=True).warnings == ()
+
+
+@pytest.mark.slow
+def test_the_siblings_of_timm() -> None:
+    pytest.importorskip("timm")
+    own = build.build_network("timm:efficientnet_lite1")
+    assert siblings.siblings(own.name, own.module, {}) == ("timm:tf_efficientnet_lite1",)
