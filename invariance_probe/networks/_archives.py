@@ -37,6 +37,8 @@ _EXPORTED = {
 }  # fmt: skip
 
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+# What torch itself writes for tensors of other kinds: names of no danger, and of no use here.
+_NOT_PLAIN = ("torch._utils._rebuild_", "torch.serialization._get_layout", "torch.Q", "torch.per_")
 _STRIDED = 7
 _CONTENTS = 1 << 25  # bytes, of a few hundred thousand entries
 _PARTS = 1_000_000  # of a module that refers to itself without end
@@ -191,6 +193,12 @@ def _refuse_foreign(found: Outline, path: Path) -> None:
     names = [shown(name) for name in found.foreign if name not in trusted]
     if not names:
         return
+    if all(name.startswith(_NOT_PLAIN) for name in names):
+        raise ProbeError(
+            f"{shown(path)} holds pickled {few(names)}: tensors that are not plain numbers "
+            "(quantised, sparse, or without values), and is refused; save plain ones, as "
+            "tensor.dequantize() or tensor.to_dense() makes them"
+        )
     held = found.value if isinstance(found.value, dict) else {}
     where = [shown(name) for name in foreign_entries(held)]
     place = f" (in {few(where)})" if where else ""

@@ -15,6 +15,7 @@ from ._words import few, shown
 from .order import COUNTER, agrees_in_order
 from .renaming import Naming
 
+_COMPUTED = ("parametrizations.", "weight_orig", "weight_g", "weight_v")
 _UNUSED = ("n_averaged",)  # the counter of torch.optim.swa_utils.AveragedModel
 
 
@@ -220,6 +221,14 @@ def _hint(found: Fit, state: Mapping[str, Tensor]) -> str:
                     f"its keys start with {shown(prefix)!r}: build the network that holds it, or "
                     "rename"
                 )
+    if any("._flat_param" in f".{key}" for key in unexpected):
+        return "FSDP stored them flat: save them with its full state dict (FULL_STATE_DICT)"
+    for keys, there in ((unexpected, "the checkpoint"), (missing, "the network")):
+        if any(mark in key for key in keys for mark in _COMPUTED):
+            return (
+                f"weights of {there} are computed from others (weight_norm, spectral_norm or "
+                "another parametrisation): use it on both sides, or remove it before saving"
+            )
     if found.misshaped and not missing and not unexpected and not found.mistyped:
         last = found.misshaped[-1]
         layers = {key.rpartition(".")[0] for key in found.misshaped}

@@ -172,3 +172,39 @@ def test_whole_numbers_that_were_cast_with_the_rest(tmp_path: Path) -> None:
     with pytest.raises(ProbeError, match=r"0\.weight is int8, not float32"):
         loaded(halved(made) | {"0.weight": torch.ones(2, 1, 3, 3, dtype=torch.int8)}, fresh,
                tmp_path)  # fmt: skip
+
+
+def test_weights_that_are_stored_otherwise_are_explained(tmp_path: Path) -> None:
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3))
+    for source, target, where in (
+        (spectral(), plain, "weights of the checkpoint are computed from others"),
+        (plain, spectral(), "weights of the network are computed from others"),
+        (
+            nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(1, 4, 3))),
+            spectral(),
+            "of the checkpoint",
+        ),
+    ):
+        with pytest.raises(ProbeError, match=f"{where}.*on both sides, or remove it"):
+            loaded(source.state_dict(), target, tmp_path)
+    flat = {"_fsdp_wrapped_module._flat_param": torch.ones(40)}
+    with pytest.raises(ProbeError, match="FSDP stored them flat"):
+        loaded(flat, plain, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*[Qq]uantiz")
+def test_tensors_that_are_no_plain_numbers_are_explained(tmp_path: Path) -> None:
+    quantised = torch.quantize_per_tensor(torch.ones(4, 1, 3, 3), 0.1, 0, torch.qint8)
+    for value in (quantised, torch.eye(3).to_sparse(), torch.empty(3, device="meta")):
+        with pytest.raises(ProbeError, match=r"not plain numbers .*dequantize.*to_dense"):
+            loaded({"0.weight": value}, network(), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64,
+                                   torch.float8_e4m3fn, torch.float8_e5m2])  # fmt: skip
+def test_every_kind_of_float_is_cast(dtype: torch.dtype, tmp_path: Path) -> None:
+    made, fresh = trained(), network()
+    stored = {key: value.to(dtype) if value.is_floating_point() else value
+              for key, value in made.state_dict().items()}  # fmt: skip
+    assert loaded(stored, fresh, tmp_path).complete
+    assert torch.equal(fresh[0].weight, stored["0.weight"].float())
