@@ -40,7 +40,9 @@ def test_a_folder_per_group_with_tables_provenance_and_figures(
     assert "already holds a result" in capsys.readouterr().err
     assert (out / "scaling" / "residuals.csv").read_bytes() == before
     assert script.main([*words, "--overwrite"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["overview", "rotation", "scaling"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "files.json", "overview", "rotation", "scaling",
+    ]  # fmt: skip
     assert (out / "overview" / "figures" / "residuals.svg").is_file()
     about = json.loads((out / "overview" / "provenance.json").read_text())
     assert "alignment_error.py --layers pool2" in about["command"]

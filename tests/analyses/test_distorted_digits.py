@@ -83,8 +83,8 @@ def test_networks_are_trained_and_stand_beside_their_numbers(
 
     own = out / "overview"
     assert sorted(path.name for path in own.iterdir()) == [
-        "errors.csv", "figures", "provenance.json", "summary.csv", "table_distorted.md",
-        "table_distorted.tex",
+        "errors.csv", "figures", "files.json", "provenance.json", "summary.csv",
+        "table_distorted.md", "table_distorted.tex",
     ]  # fmt: skip
     assert [path.name for path in (own / "figures").iterdir()] == ["distorted.svg"]
     page = (own / "table_distorted.md").read_text(encoding="utf-8")

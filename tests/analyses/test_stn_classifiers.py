@@ -79,7 +79,7 @@ def test_data_without_poses_have_a_table_alone(script: ModuleType, tmp_path: Pat
     assert (runs / "mnist-e" / "CNN" / "seed_0" / "model.safetensors").is_file()
     names = sorted(path.name for path in (out / "overview").iterdir())
     assert names == [
-        "errors.csv", "provenance.json", "summary.csv", "table_classifiers.md",
+        "errors.csv", "files.json", "provenance.json", "summary.csv", "table_classifiers.md",
         "table_classifiers.tex",
     ]  # fmt: skip
 
