@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..errors import ProbeError
+from ._keeping import after_pass, keeping
 from ._parts import Path, no_part, part, part_name, split_parts
 from ._words import first_line
 
@@ -139,11 +141,24 @@ def run(
     finally:
         for handle in handles:
             handle.remove()
+        if not grad:  # a gradient is still to go through what the pass left
+            after_pass(network)
     if failure:
         raise failure[0]
     if missing:
         raise _not_reached(min(missing), {m: calls[m] for m in aliases}, modules)
     return result
+
+
+@contextmanager
+def filled(network: nn.Module, images: Tensor) -> Iterator[None]:
+    """Inside, lazy modules are as a pass of these images makes them; afterwards lazy again."""
+    if not any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+        yield
+        return
+    with keeping(network):
+        run(network, images, None, lambda layer, output: None, stop_early=False)
+        yield
 
 
 def _wanted(

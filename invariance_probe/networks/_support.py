@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from ._constant import UNARY, by_element, core, densify
@@ -29,6 +30,10 @@ _NORMALISATIONS = {
 _REDUCTIONS = {
     "mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "median",
     "linalg_vector_norm", "logsumexp", "prod", "nanmean", "std_mean", "var_mean", "aminmax",
+}  # fmt: skip
+_ROUNDED = {
+    "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
+    "fused_moving_avg_obs_fake_quant",
 }  # fmt: skip
 _POOLS = {
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "lp_pool2d",
@@ -108,6 +113,8 @@ class SupportMode(TorchFunctionMode):
             return _convolved(func, name, args, kwargs, self.local)
         if name == "linear":
             return _linear(args, kwargs)
+        if name in _ROUNDED:
+            return first.clone()
         if name in _NORMALISATIONS:
             return core(first).clone().expand(first.shape)
         done = by_element(func, name, args, kwargs)
@@ -283,6 +290,6 @@ def support(local: bool = False, unite: bool = True) -> Iterator[SupportMode]:
 def like(network: nn.Module) -> Tensor:
     """A tensor of the network's device and floating type."""
     for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and not is_lazy(tensor):
             return tensor
     return torch.zeros(())

@@ -11,10 +11,11 @@ from torch import nn
 
 from ..errors import ProbeError
 from ..geometry import Frame
-from ._capture import run
+from ._capture import filled, run
 from ._edges import Line, Maps, Strip, added_cells, thin_strip
 from ._fields import measure_lines
 from ._gradients import gradient_lines, implied_jump
+from ._keeping import keeping_each
 from ._support import like
 from .activations import as_map
 from .transformer import still_transformers
@@ -86,7 +87,14 @@ def find_frames(
     (['0'], ['1'])
     """
     layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
-    with still_transformers(network):
+    blank = torch.zeros(1, channels, *canvas).to(like(network))
+    # Gradients are asked for even where the caller wants none.
+    with (
+        still_transformers(network),
+        filled(network, blank),
+        keeping_each(network),
+        torch.enable_grad(),
+    ):
         return _found(network, layers, canvas, channels)
 
 
@@ -174,6 +182,17 @@ def nearest_aligned_sizes(
     layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
     if frames is None:
         frames = measure_frames(network, layers, canvas, channels)
+    with still_transformers(network), keeping_each(network):
+        return _aligned_sizes(network, layers, canvas, channels, frames)
+
+
+def _aligned_sizes(
+    network: nn.Module,
+    layers: list[str],
+    canvas: tuple[int, int],
+    channels: int,
+    frames: Mapping[str, Frame],
+) -> dict[str, tuple[int, int] | None]:
     sizes = {layer: frames[layer].size for layer in layers}
     along: dict[str, dict[str, int]] = {}
     maps = Maps(network, layers, canvas, channels)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ._capture import modules_by_name, near, run, split_call
+from ._capture import filled, modules_by_name, near, run, split_call
+from ._keeping import keeping_each
 from ._parts import part_name, parts
 from .activations import as_map
 from .layouts import Layout, layouts_of, measure_layouts
@@ -73,9 +74,10 @@ def list_layers(network: nn.Module, example: Tensor) -> list[LayerInfo]:
         for path, values in parts(output):
             called[part_name(layer, path)] = tuple(values.shape)
 
-    run(network, example, None, take, stop_early=False)
     canvas = (int(example.shape[-2]), int(example.shape[-1]))
-    layouts = measure_layouts(network, None, canvas, int(example.shape[1]))
+    with filled(network, example), keeping_each(network):
+        run(network, example, None, take, stop_early=False)
+        layouts = measure_layouts(network, None, canvas, int(example.shape[1]))
     found = []
     for name, shape in called.items():
         kind = type(modules[split_call(name, modules)[0]]).__name__
@@ -130,7 +132,8 @@ def _exact(network: nn.Module, name: str, called: dict[str, LayerInfo], example:
         as_map(layer, output, network, layouts.get(layer), len(example))
 
     # The pass itself knows best what is wrong: unknown, not reached, a tuple, a vector.
-    run(network, example, [name], take)
+    with keeping_each(network):
+        run(network, example, [name], take)
     return name
 
 

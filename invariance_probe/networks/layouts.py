@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ._capture import modules_by_name, run, split_call
+from ._keeping import keeping_each
 from ._parts import part_name, parts, split_parts
 from ._support import NAN, like, support
 from .transformer import still_transformers
@@ -99,7 +100,11 @@ def measure_layouts(
                     found[part_name(layer, path)] = layout
 
     try:
-        with still_transformers(network), support(local=True) as mode:
+        with (
+            still_transformers(network),
+            keeping_each(network),
+            support(local=True) as mode,
+        ):
             run(network, images, layers, take, stop_early=layers is not None)
     except ProbeError:
         return {}

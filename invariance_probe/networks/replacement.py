@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ._capture import _Stop, call_name, modules_by_name, run, split_call, unknown_layer
+from ._keeping import keeping_each
 from ._parts import Path, part, split_parts, with_part
 from .activations import Activations, as_map, check_finite
 from .layers import LayerInfo, list_layers
@@ -123,6 +124,11 @@ def all_paths_pass(network: nn.Module, layer: str, example: Tensor) -> tuple[boo
     """
     if len(example) < 2:
         raise ProbeError("one image cannot show which paths it takes; give two or more that differ")
+    with keeping_each(network):
+        return _all_paths(network, layer, example)
+
+
+def _all_paths(network: nn.Module, layer: str, example: Tensor) -> tuple[bool, str]:
     found = _paths(network, layer, example)
     if found == "":
         return True, ""

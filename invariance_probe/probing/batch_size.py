@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ..networks._keeping import keeping
 from .memory import free_memory
 from .options import AUTO, Options, memory_size
 
@@ -74,7 +75,7 @@ def activation_bytes(module: nn.Module, example: Tensor, place: torch.device) ->
 
 def _forward(module: nn.Module, images: Tensor) -> None:
     try:
-        with torch.inference_mode(False), torch.no_grad():
+        with keeping(module), torch.inference_mode(False), torch.no_grad():
             module(images.clone())
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise

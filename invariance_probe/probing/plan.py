@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..errors import ProbeError
 from ..geometry import Transform, parse_transforms
 from ..networks._capture import evaluating
+from ..networks._keeping import keeping
 
 
 def split(number: int, seed: int) -> tuple[list[int], list[int]]:
@@ -69,11 +71,20 @@ def batches(indices: list[int], size: int) -> Iterator[list[int]]:
 
 @contextmanager
 def measuring(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and full float32 precision, restored afterwards."""
+    """Evaluation mode and full float32 precision; the module is left as it came.
+
+    Raises ProbeError for a module without weights.
+    """
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(value):
+            raise ProbeError(
+                f"{name!r} of the network has no value yet (a lazy module makes it from its first "
+                "input); run the network once on images, or load its weights"
+            )
     tf32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
-        with evaluating(module):
+        with keeping(module), evaluating(module):
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
