@@ -18,11 +18,11 @@ UNARY = {
     "sigmoid", "tanh", "hardswish", "hardsigmoid", "hardtanh", "clamp", "exp", "neg", "dropout",
     "sqrt", "rsqrt", "pow", "__pow__", "square", "abs", "stochastic_depth", "__neg__",
 }  # fmt: skip
-_BINARY = {
+BINARY = {
     "add", "sub", "mul", "div", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__",
     "__rmul__", "__truediv__", "__rtruediv__", "true_divide", "rsub",
 }  # fmt: skip
-_INPLACE = {"__iadd__", "__isub__", "__imul__", "__itruediv__"}
+INPLACE = {"__iadd__", "__isub__", "__imul__", "__itruediv__"}
 
 
 def is_constant(values: Tensor) -> bool:
@@ -48,13 +48,13 @@ def by_element(
     Tensors that will be written into otherwise are made dense here, so that `func` can run.
     """
     first = args[0] if args else None
-    writes = (name.endswith("_") and not name.endswith("__")) or name in _INPLACE
+    writes = (name.endswith("_") and not name.endswith("__")) or name in INPLACE
     writes = writes or "out" in kwargs or name == "__setitem__" or kwargs.get("inplace") is True
     inside = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
     if not isinstance(first, Tensor) or not any(is_constant(one) for one in inside):
         return None
     plain = name.rstrip("_") if not name.startswith("__") else name
-    known = plain in UNARY or plain in _BINARY or name in _INPLACE
+    known = plain in UNARY or plain in BINARY or name in INPLACE
     tensors = [one for one in args if isinstance(one, Tensor)]
     if known and "out" not in kwargs and len(tensors) == len(inside):
         result = _on_cores(func, args, kwargs, tensors, writes)

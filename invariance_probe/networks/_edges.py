@@ -22,10 +22,14 @@ Marks = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Line:
-    """Centres of receptive fields along one axis: pixel jump·u + corner, pixel 0 the first."""
+    """Centres of receptive fields along one axis: pixel jump·u + corner, pixel 0 the first.
+
+    `error`: by how many pixels two ways of measuring disagree about it.
+    """
 
     jump: float
     corner: float
+    error: float = 0.0
 
 
 class Maps:

@@ -30,16 +30,25 @@ _THIN = 8
 _PIXELS = 1_200_000  # of all images of a pass
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The Line of a layer whose fields end inside a strip of a length, which shows it."""
+
+    line: Line
+    strip: Strip
+    length: int
+
+
 def measure_lines(
     strip: Strip, cells: Mapping[str, int], canvas: tuple[int, int], added: Mapping[str, int]
-) -> dict[str, Line]:
+) -> dict[str, Seen]:
     """The Line of every layer whose edges of receptive fields are seen; others are left out.
 
     `cells` counts each layer's cells along the strip on the real canvas (rows, columns),
     `added` how many more there are 192 pixels further, for layers that grow with the canvas.
     """
     length, across = canvas[::-1] if strip.axis == "x" else canvas
-    lines: dict[str, Line] = {}
+    lines: dict[str, Seen] = {}
     thick = Strip(strip.network, strip.channels, strip.axis, across, strip.maps)
     for each in dict.fromkeys((strip, thick)):
         left = {layer: count for layer, count in cells.items() if layer not in lines}
@@ -52,9 +61,9 @@ def measure_lines(
 
 def _grown(
     strip: Strip, thick: Strip, cells: Mapping[str, int], length: int, added: Mapping[str, int]
-) -> tuple[dict[str, Line], set[str]]:
+) -> tuple[dict[str, Seen], set[str]]:
     """Lines found on canvases of growing length, and the layers whose fields did not repeat."""
-    lines: dict[str, Line] = {}
+    lines: dict[str, Seen] = {}
     broken: set[str] = set()
     refuted: set[str] = set()
     for growth in GROWTH:
@@ -78,7 +87,7 @@ def _grown(
             line, period = found[layer].line, found[layer].period
             # A map that is resized to a fixed or rounded size is not on one grid in all sizes.
             if layer not in added or abs(line.jump * added[layer] - LONGER) < line.jump * period:
-                lines[layer] = line
+                lines[layer] = Seen(line, strip, length + growth)
     return lines, refuted - lines.keys()
 
 

@@ -11,7 +11,7 @@ and attention leaves every value where it is. What is alike in all channels is k
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,15 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
-from torch.overrides import TorchFunctionMode
 
+from ._attention import attended, is_attention, marked_on
 from ._constant import UNARY, by_element, core, densify
+from ._rules import PlaceMode
 
 NAN = float("nan")
-_NORMALISATIONS = {
+_SEEN = 1e-5  # of the weight of what a resampled cell reads
+NORMALISATIONS = {
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm",
 }  # fmt: skip
-_REDUCTIONS = {
+REDUCTIONS = {
     "mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "median",
     "linalg_vector_norm", "logsumexp", "prod", "nanmean", "std_mean", "var_mean", "aminmax",
 }  # fmt: skip
@@ -35,19 +37,19 @@ _ROUNDED = {
     "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
     "fused_moving_avg_obs_fake_quant",
 }  # fmt: skip
-_POOLS = {
+POOLS = {
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "lp_pool2d",
+    "max_pool2d_with_indices", "adaptive_max_pool2d_with_indices", "fractional_max_pool2d",
 }  # fmt: skip
 
 
 # Of joined channels; neither takes them apart.
 _HARMLESS = {"size", "dim", "__get__", "is_floating_point", "__len__"}
 
-_MARK = "_attention_weights"
 _UNITED = "_united_channels"
 
 
-class SupportMode(TorchFunctionMode):
+class SupportMode(PlaceMode):
     """While active, PyTorch functions pass on which cells see a NaN, and nothing else.
 
     With `local`, windows shrink to a point: a cell of a convolution or pooling sees one cell of
@@ -61,7 +63,6 @@ class SupportMode(TorchFunctionMode):
         super().__init__()
         self.local = local
         self.unite, self.inexact = unite, False
-        self.paused = False
 
     def __torch_function__(
         self,
@@ -83,7 +84,7 @@ class SupportMode(TorchFunctionMode):
         result = self._apply(func, name, args, kwargs)
         if inside and isinstance(result, Tensor) and result.ndim == 4:
             whole = name.startswith("conv") and result.stride(1) == 0
-            kept = name in _NORMALISATIONS | _POOLS or name.rstrip("_") in UNARY
+            kept = name in NORMALISATIONS | POOLS or name.rstrip("_") in UNARY
             if kept:
                 setattr(result, _UNITED, True)
             elif not whole and name != "linear":
@@ -92,30 +93,69 @@ class SupportMode(TorchFunctionMode):
             self.inexact = True
         return result
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Inside, functions are PyTorch's own: marks are read, no network runs."""
-        self.paused = True
-        try:
-            yield
-        finally:
-            self.paused = False
+    def carries(self, values: object) -> bool:
+        if not isinstance(values, Tensor) or isinstance(values, nn.Parameter):
+            return False
+        return values.is_floating_point() and bool(torch.isnan(core(values)).any())
+
+    def merged(self, values: Sequence[Tensor]) -> Tensor:
+        total = values[0]
+        for one in values[1:]:
+            both = by_element(torch.add, "add", (total, one), {})
+            total = total + one if both is None else both
+        return total.clone() if len(values) == 1 else total
+
+    def over(self, values: Tensor, dim: int | tuple[int, ...], keepdim: bool) -> Tensor:
+        return values.sum(dim, keepdim=keepdim)
+
+    def lost(self, shape: torch.Size, sources: Sequence[Tensor]) -> Tensor:
+        number = sources[0].shape[0]
+        if self.local:
+            return sources[0].new_ones(shape)
+        if not shape or shape[0] != number or any(len(one) != number for one in sources):
+            return torch.full(shape, NAN, device=sources[0].device)
+        each = [torch.isnan(core(one).flatten(1)).any(1) for one in sources]
+        seen = torch.stack(each).any(0)
+        return seen_by_all(shape, seen.view(-1, *[1] * (len(shape) - 1))).to(sources[0].dtype)
+
+    def resampled(self, func: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+        slim = maps[:, :1] if maps.stride(1) == 0 else maps
+        planes = torch.isnan(slim).float()
+        spread = func(planes)
+        if self.local:
+            spread = F.interpolate(planes, size=spread.shape[2:])
+        shape = (*maps.shape[:2], *spread.shape[2:])
+        return seen_by_all(shape, spread.abs() > _SEEN).to(maps.dtype)
+
+    def convolved(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
+        return _convolved(func, name, args, kwargs, self.local)
 
     def _apply(
         self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        result = self._without_marks(func, name, args, kwargs)
+        return marked_on(name, args, result)
+
+    def _without_marks(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        done = self.ruled(func, name, args, kwargs)
+        if done is not NotImplemented:
+            return done
         first = args[0] if args else kwargs.get("input")
-        if name == "einsum" and len(args) == 3 and hasattr(args[1], _MARK):
-            return self._attended(args[1], args[2], func(*args, **kwargs))
+        if is_attention(name, args):
+            return attended(args, func(*args, **kwargs), self.local)
         if not isinstance(first, Tensor) or not first.is_floating_point():
             return func(*args, **kwargs)
         if name in ("conv2d", "conv_transpose2d") and first.ndim == 4:
-            return _convolved(func, name, args, kwargs, self.local)
+            return self.convolved(func, name, args, kwargs)
         if name == "linear":
             return _linear(args, kwargs)
         if name in _ROUNDED:
             return first.clone()
-        if name in _NORMALISATIONS:
+        if name in NORMALISATIONS:
             return core(first).clone().expand(first.shape)
         done = by_element(func, name, args, kwargs)
         if done is not None:
@@ -131,7 +171,7 @@ class SupportMode(TorchFunctionMode):
                 return seen_by_all(given["query"].shape, seen).to(values.dtype), None
             if self.local:
                 return _cleared(func(*args, **kwargs))
-        if name in _POOLS and first.ndim == 4:
+        if name in POOLS and first.ndim == 4:
             return _pooled(func, args, kwargs, self.local)
         try:
             result = func(*args, **kwargs)
@@ -139,20 +179,9 @@ class SupportMode(TorchFunctionMode):
             if not densify((*args, *kwargs.values())):
                 raise
             result = func(*args, **kwargs)
-        if name in ("softmax", "dropout") and (name == "softmax" or hasattr(first, _MARK)):
-            setattr(result, _MARK, True)
-        if name in ("matmul", "__matmul__", "bmm") and hasattr(first, _MARK):
-            return self._attended(first, args[1], result)
-        if name in _REDUCTIONS and _over_space(first, args, kwargs):
+        if name in REDUCTIONS and _over_space(first, args, kwargs):
             return _cleared(result)
         return result
-
-    def _attended(self, weights: Tensor, values: Tensor, result: Tensor) -> Tensor:
-        """Values in their own places where attention runs from every place to every place."""
-        if weights.shape[-1] == weights.shape[-2] and values.shape == result.shape:
-            return values.clone()
-        # Of attention to other places only what goes around it stays in its place.
-        return torch.ones_like(result) if self.local else result
 
 
 def _united(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:

@@ -12,10 +12,9 @@ from torch import nn
 from ..errors import ProbeError
 from ..geometry import Frame
 from ._capture import filled, run
-from ._edges import Line, Maps, Strip, added_cells, thin_strip
-from ._fields import measure_lines
-from ._gradients import gradient_lines, implied_jump
+from ._edges import Maps, Strip, thin_strip
 from ._keeping import keeping_each
+from ._settled import settled_lines
 from ._support import like
 from .activations import as_map
 from .transformer import still_transformers
@@ -28,14 +27,21 @@ _REACH = 64
 class LayerFrame(Frame):
     """The Frame of a layer's map, with how it was measured.
 
-    `method` is "support" (edges of receptive fields, exact) or "gradient" (centroids of gradient
-    energy, for maps whose cells see the whole image whatever its size; good to a fraction of a
-    cell).
+    `method` is "support" (edges of receptive fields, confirmed by moments), "moment" (centres of
+    mass of a network made linear, for maps whose fields show no edges or no whole jumps; confirmed
+    by gradients) or "gradient" (centroids of gradient energy, good to a fraction of a cell).
+    `error` is by how many pixels two ways of measuring disagree, 0 where they agree.
 
     Convention: as Frame.
     """
 
     method: str = "support"
+    error: float = 0.0
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the frame is known no better than to its `error`."""
+        return self.error > 0
 
 
 def measure_frames(
@@ -114,37 +120,18 @@ def _found(
             sizes[layer] = (int(rows), int(columns))
 
     run(network, torch.zeros(1, channels, *canvas).to(like(network)), layers, take)
-    lines: dict[str, dict[str, Line]] = {"x": {}, "y": {}}
-    added: dict[str, dict[str, int]] = {"x": {}, "y": {}}
-    for axis, side in (("x", 1), ("y", 0)):
-        if sizes:
-            strip = thin_strip(maps, sizes, axis, canvas)
-            cells = {layer: size[side] for layer, size in sizes.items()}
-            added[axis] = added_cells(strip, cells, canvas[side])
-            lines[axis] = measure_lines(strip, cells, canvas, added[axis])
+    lines, without = settled_lines(maps, sizes, canvas)
     frames = {}
-    for layer in (layer for layer in layers if layer in sizes):
-        method = "support"
-        rows, columns = sizes[layer]
-        if layer in lines["x"] and layer in lines["y"]:
-            x, y = lines["x"][layer], lines["y"][layer]
-        else:
-            method = "gradient"
-            jumps = (
-                implied_jump(canvas[1], columns, added["x"].get(layer)),
-                implied_jump(canvas[0], rows, added["y"].get(layer)),
-            )
-            try:
-                x, y = gradient_lines(maps, layer, canvas, jumps)
-            except ProbeError as error:
-                reasons[layer] = str(error)
-                continue
+    for layer in (layer for layer in layers if layer in lines):
+        x, y, method = lines[layer]
         frames[layer] = LayerFrame(
             jump=(x.jump, y.jump),
             start=(x.corner - (canvas[1] - 1) / 2, y.corner - (canvas[0] - 1) / 2),
-            size=(rows, columns),
+            size=sizes[layer],
             method=method,
+            error=max(x.error, y.error),
         )
+    reasons |= without
     return frames, {layer: reasons[layer] for layer in layers if layer in reasons}
 
 

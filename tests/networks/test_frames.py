@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import pytest
@@ -395,12 +394,12 @@ class Soft(nn.Module):
         return self.mix(maps + 0.1 * mixed.transpose(1, 2).reshape(maps.shape))
 
 
-def test_gradients_take_over_where_all_cells_see_everything() -> None:
+def test_what_passes_around_unknown_attention_gives_the_frame() -> None:
     torch.manual_seed(0)
     frame = measure_frames(Soft(), ["mix"], (64, 64), 1)["mix"]
-    assert frame.method == "gradient"
-    assert frame.jump == (4, 4)
-    assert math.dist(frame.centre_offset, (-1.5, -1.5)) <= 1
+    assert frame.method == "moment" and not frame.estimated
+    assert frame.jump == pytest.approx((4, 4), abs=1e-6)
+    assert frame.centre_offset == pytest.approx((-1.5, -1.5), abs=1e-5)
 
 
 class Reshaped(nn.Module):
