@@ -79,6 +79,9 @@ def layers(
         "jump: pixels between cells; start: where the first cell sits; centre offset: of the map "
         "from the image (x, y); centred at: the nearest input size without offset",
     ]
+    errors = [frame.error for frame in frames.values() if frame.estimated]
+    if errors:
+        notes.append(f"~: estimated, good to about {max(errors):.2g} px")
     if chosen & {one.name for one in firsts}:
         notes.append("*: what a probe takes when no layers are named")
     dim = {one.name: _unmapped(one) for one in firsts if not one.spatial}
@@ -211,13 +214,14 @@ def _measured(
     size = better.get(info.name)
     best = f"{size[0]}x{size[1]}" if size else "none near" if info.name in better else "-"
     style = "yellow" if info.name in better else ""
+    about = "~" if frame.estimated else ""
     return {
         "channels": Text(str(info.channels)),
         "output": Text(_layout(info)),
         "map": Text(f"{frame.size[0]}x{frame.size[1]}"),
         "jump": Text(_pair(frame.jump)),
-        "start": Text(_pair(frame.start)),
-        "centre\noffset": Text(_pair(frame.centre_offset), style),
+        "start": Text(about + _pair(frame.start)),
+        "centre\noffset": Text(about + _pair(frame.centre_offset), style),
         "centred\nat": Text(best, style),
     }
 

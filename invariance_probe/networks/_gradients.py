@@ -103,7 +103,10 @@ def centroids(
         weights = torch.randn(maps[0].shape[1], generator=generator).to(reference)
         projection = torch.einsum("nchw,c->hw", maps[0], weights)
         for column, row in _spread(*projection.shape):
-            (slope,) = torch.autograd.grad(projection[row, column], image, retain_graph=True)
+            place = projection[row, column]
+            (slope,) = torch.autograd.grad(place, image, retain_graph=True, allow_unused=True)
+            if slope is None:
+                raise no_grid(layer)
             power = slope[0].double().square().sum(0).cpu()
             energy[column, row] = energy.get((column, row), 0.0) + power
     centres = []

@@ -189,7 +189,8 @@ def _embedded(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[st
     index = given["input"]
     if not mode.carries(index):
         return NotImplemented
-    width = given["weight"].shape[1:] if "weight" in given else (int(max(args[1], 1)),)
+    table: Any = given.get("weight", given.get("num_classes", 1))
+    width = table.shape[1:] if isinstance(table, Tensor) else (max(int(table), 1),)
     return index.unsqueeze(-1).expand(*index.shape, *width).clone()
 
 

@@ -224,6 +224,8 @@ def _layer(state: LayerState, channel_variance: Array) -> dict[str, Any]:
         "start_y": frame.start[1],
         "offset_x": frame.centre_offset[0],
         "offset_y": frame.centre_offset[1],
+        "frame_method": getattr(frame, "method", "given"),
+        "frame_error": getattr(frame, "error", 0.0),
         "compared_cells": state.compared.number,
         "cell_step": state.compared.step,
         "dead_channels": int((~alive).sum()),

@@ -17,7 +17,7 @@ from .. import __version__
 from ..data import ImageSet
 from ..data._sizes import size_text
 from ..geometry import Transform
-from ..networks import Network, nearest_aligned_sizes
+from ..networks import LayerFrame, Network, nearest_aligned_sizes
 from .inputs import Inputs
 from .layer_state import LayerState
 from .options import Options
@@ -183,9 +183,11 @@ def _warnings(
                 "centre; the measured frame corrects for that, but cells no longer fall on cells "
                 f"at 90° and border cells have no counterpart{remedy}"
             )
-        if getattr(state.frame, "method", "support") != "support":
+        if isinstance(state.frame, LayerFrame) and state.frame.estimated:
+            frame = state.frame
+            how = "from gradients" if frame.method == "gradient" else "two ways disagree"
             found.append(
-                f"frame of {state.name}: estimated from gradients, good to a fraction of a cell"
+                f"frame of {state.name}: estimated ({how}), good to about {frame.error:.2g} px"
             )
         share = float(state.cells.mean())
         if share < 0.25:

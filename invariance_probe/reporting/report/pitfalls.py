@@ -41,8 +41,8 @@ _KNOWN = {
         "Choose the input size named in the remark; it puts the centres onto each other.",
     ),
     "frame": (
-        "Frame estimated from gradients",
-        "Where the cells sit in the image is known to a fraction of a cell only, and an error of "
+        "Frame estimated",
+        "Where the cells sit in the image is known only to the error that is named, and one of "
         "that size raises the residual of every moved map.",
         "Compare with a neighbouring layer whose frame is exact before reading small differences.",
     ),
