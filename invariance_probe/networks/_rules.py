@@ -104,6 +104,12 @@ def _by_element(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[
     return result
 
 
+def _quantised(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Rounding to a grid moves nothing; scales per channel and observers' numbers are no places."""
+    first = _given("input", args, kwargs)["input"]
+    return first.clone() if mode.carries(first) else NotImplemented
+
+
 def _masked_fill(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     mask = _given("input mask value", args, kwargs)["mask"]
     return _by_element(mode, func, args, kwargs) if mode.carries(mask) else NotImplemented
@@ -321,6 +327,10 @@ def _foreign(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
 
 _IN_PLACE = {"__iand__", "__ior__", "__ixor__", "__ifloordiv__", "__imod__"}
 _GROUPS: dict[Rule, str] = {
+    _quantised: """
+        fake_quantize_per_tensor_affine fake_quantize_per_channel_affine
+        fused_moving_avg_obs_fake_quant
+    """,
     _by_element: """
         gt lt ge le eq ne greater less greater_equal less_equal not_equal __gt__ __lt__ __ge__
         __le__ __eq__ __ne__ logical_and logical_or logical_xor logical_not bitwise_and bitwise_or
@@ -328,8 +338,7 @@ _GROUPS: dict[Rule, str] = {
         maximum minimum fmax fmin heaviside sign sign_ sgn signbit round round_ floor floor_ ceil
         ceil_ trunc trunc_ fix frac remainder fmod floor_divide __floordiv__ __rfloordiv__ __mod__
         __rmod__ where bucketize nan_to_num threshold threshold_ hardshrink softshrink clip
-        clamp_min clamp_max fake_quantize_per_tensor_affine fake_quantize_per_channel_affine
-        __iand__ __ior__ __ixor__ __ifloordiv__ __imod__
+        clamp_min clamp_max __iand__ __ior__ __ixor__ __ifloordiv__ __imod__
     """,
     _cast: "to type long int short char byte bool type_as",
     _is_nan: "isnan isinf isfinite isposinf isneginf",

@@ -33,10 +33,6 @@ REDUCTIONS = {
     "mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "median",
     "linalg_vector_norm", "logsumexp", "prod", "nanmean", "std_mean", "var_mean", "aminmax",
 }  # fmt: skip
-_ROUNDED = {
-    "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
-    "fused_moving_avg_obs_fake_quant",
-}  # fmt: skip
 POOLS = {
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "lp_pool2d",
     "max_pool2d_with_indices", "adaptive_max_pool2d_with_indices", "fractional_max_pool2d",
@@ -153,8 +149,6 @@ class SupportMode(PlaceMode):
             return self.convolved(func, name, args, kwargs)
         if name == "linear":
             return _linear(args, kwargs)
-        if name in _ROUNDED:
-            return first.clone()
         if name in NORMALISATIONS:
             return core(first).clone().expand(first.shape)
         done = by_element(func, name, args, kwargs)
