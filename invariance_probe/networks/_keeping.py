@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 _MOST = 100_000  # objects that are followed: more are no network's
 _DEEP = 4  # plain objects inside each other that are followed
@@ -110,7 +110,7 @@ def _slots(kind: type) -> list[str]:
 
 def _of_tensor(tensor: Tensor) -> Restore:
     kind, wanted = type(tensor), tensor.requires_grad
-    if isinstance(tensor, UninitializedTensorMixin):
+    if is_lazy(tensor):
         device, dtype = tensor.device, tensor.dtype
 
         def unmake() -> bool:
