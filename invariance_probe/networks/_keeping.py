@@ -9,7 +9,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -109,8 +109,9 @@ def _slots(kind: type) -> list[str]:
 
 
 def _of_tensor(tensor: Tensor) -> Restore:
-    kind, wanted = type(tensor), tensor.requires_grad
-    if is_lazy(tensor):
+    kind: type[Tensor] = type(tensor)
+    wanted = tensor.requires_grad
+    if is_lazy(cast(Any, tensor)):
         device, dtype = tensor.device, tensor.dtype
 
         def unmake() -> bool:
