@@ -33,9 +33,7 @@ _CONVOLUTIONS = {
 _FACTORIES = {"zeros", "ones", "empty", "rand", "randn"}
 _CASTS = {"float", "half", "double", "bfloat16"}
 _PRODUCTS = {"matmul", "__matmul__", "__rmatmul__", "bmm", "mm", "baddbmm", "einsum", "addmm"}
-_SMALL = 1e-6
-_IMAGES = 4
-_EVEN = 1e-5  # of masses, relative
+_SMALL, _EVEN, _IMAGES = 1e-6, 1e-5, 4  # even: of masses, relative
 
 
 class MomentMode(PlaceMode):
