@@ -6,7 +6,6 @@ PyTorch and the plotting libraries are imported inside the commands, so that hel
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +14,12 @@ import typer
 from ._console import (
     animating,
     comparing,
+    demonstrating,
     ending,
     probing,
     reading,
     reporting,
+    signals,
     talk,
     training,
     writing,
@@ -34,10 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DEMO_LAYERS = ("conv1", "relu1", "conv2", "relu2")
-DEMO_PROBES = {"rotations": "rotation:-180:180:15", "scalings": "scaling:0.5:2:9"}
-DEMO_ORACLE = "rotation:90 scaling:2"
 
 
 def _version(asked: bool) -> None:
@@ -63,37 +60,11 @@ def demo(
     out: opt.Out = Path("demo-out"),
     number: Annotated[int, typer.Option(metavar="N", help="How many digits.")] = 200,
     seed: Annotated[int, typer.Option(help="Of the draw of digits and their split.")] = 0,
+    resume: opt.GoOn = False,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Probe the embedded network on the embedded digits."""
-    from ._console import tables
-    from .probing import Options, ProbeConfig, oracle, run_config
-    from .probing.config import load_images, load_network
-    from .probing.storage import check_free, whole_folder
-
-    parts = (*DEMO_PROBES, "oracle")
-    check_free(out, overwrite=overwrite, parts=parts)
-    results = {}
-    for name, transforms in DEMO_PROBES.items():
-        config = ProbeConfig(
-            layers=DEMO_LAYERS, transforms=transforms, number=number, options=Options(seed=seed)
-        )
-        with talk.progress(f"probing {name}") as report:
-            results[name] = run_config(config, report)
-    built = load_network(config)
-    with talk.progress("oracle") as report:
-        aligned = oracle(
-            built, DEMO_LAYERS, DEMO_ORACLE, load_images(config, built), progress=report,
-            options=config.options, config=replace(config, transforms=DEMO_ORACLE).to_dict(),
-        )  # fmt: skip
-    with whole_folder(out, overwrite=overwrite, parts=parts) as folder:
-        aligned.save(folder / "oracle")
-        for name, result in results.items():
-            writing.write_result(result, folder / name, figures=True)
-    ending.written.append(out)
-    tables.show_results(list(results.values()), talk.out())
-    tables.show_oracle(aligned, talk.out())
-    talk.say(f"tables and figures: {', '.join(str(out / name) for name in parts)}", "bold")
+    demonstrating.demo(out, number=number, seed=seed, resume=resume, overwrite=overwrite)
 
 
 @app.command(cls=reading.Greedy)
@@ -229,9 +200,15 @@ def plot(
     folder = out or result / "figures"
     writing.check_no_figures(folder, chosen, overwrite=overwrite)
     from .probing import load_result
+    from .probing.folders import added_files
 
     loaded = load_result(result)
-    with talk.progress("drawing") as report, writing.moved_into(folder) as place:
+    owner = result if out is None else folder
+    with (
+        writing.place(owner),
+        talk.progress("drawing") as report,
+        added_files(folder, owner) as place,
+    ):
         names = writing.write_figures(loaded, place, chosen, report, figure_width)
     ending.written.append(folder)
     for name in names:
@@ -393,4 +370,5 @@ def main() -> None:
     """Run the command line."""
     # Threads that spin while they wait slow a busy machine several times; free ones lose nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signals.listen()
     app(prog_name="invariance-probe")

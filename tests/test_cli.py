@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import invariance_probe
 from invariance_probe import cli, load_result
-from invariance_probe._console import reading, tables, talk, writing
+from invariance_probe._console import demonstrating, reading, tables, talk, writing
 from invariance_probe.networks import LayerInfo, MnistCNN, default_layers
 from invariance_probe.probing.storage import TABLES
 
@@ -213,13 +213,13 @@ def test_demo_writes_what_the_readme_promises(
     in_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fewer = {"rotations": "rotation:-180:180:90", "scalings": "scaling:0.5:2:3"}
-    monkeypatch.setattr(cli, "DEMO_PROBES", fewer)
-    monkeypatch.setattr(cli, "DEMO_LAYERS", ("conv2", "relu2"))
+    monkeypatch.setattr(demonstrating, "PROBES", fewer)
+    monkeypatch.setattr(demonstrating, "LAYERS", ("conv2", "relu2"))
     done = run("demo", "--number", "8", "--out", "demo")
     assert done.exit_code == 0, done.stderr
     for name, kind in (("rotations", "rotation"), ("scalings", "scaling")):
         result = load_result(Path("demo", name))
-        assert result.axes["layer"] == cli.DEMO_LAYERS
+        assert result.axes["layer"] == demonstrating.LAYERS
         for figure in ("ladder", "recovered", "gallery", f"residuals_{kind}"):
             for suffix in ("svg", "png"):
                 assert Path("demo", name, "figures", f"{figure}.{suffix}").stat().st_size > 1000
@@ -260,7 +260,7 @@ def test_layers_names_the_size_that_centres_a_map(in_tmp: Path) -> None:
 def test_plot_draws_a_saved_result_again(saved: Path, in_tmp: Path) -> None:
     done = run("plot", str(saved), "--out", "figures", "--format", "pdf,svg")
     assert done.exit_code == 0, done.stderr
-    names = sorted(path.name for path in Path("figures").iterdir())
+    names = sorted({path.name for path in Path("figures").iterdir()} - {"files.json"})
     assert {"ladder.pdf", "ladder.svg"} <= set(names)
     assert done.stdout.split() == [f"figures/{name}" for name in names]
     Path("figures/mine.txt").write_text("keep")
@@ -445,13 +445,28 @@ def test_a_full_disk(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "No space left on device; free some space" in line
 
 
-def test_a_full_disk_while_drawing(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_while_drawing_costs_no_measurement(
+    saved: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(writing, "_write_gallery", full)
     args = [arg for arg in QUICK if arg != "--no-figures"]
-    assert "No space left on device" in refused(*args)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_write_gallery", full)
+        done = run("probe", *args, "--out", "out")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: out is complete but for its figures (cannot write the result to out/figures: No "
+        "space left on device; free some space or name another folder); draw them with: "
+        "invariance-probe probe --resume --out out"
+    )
+    assert load_result("out").equals(load_result(saved))
+    assert [path.name for path in Path.cwd().iterdir()] == ["out"]
+    again = run("probe", "--resume", "--out", "out")
+    assert again.exit_code == 0, again.stderr
+    assert {"gallery.svg", "ladder.svg", "files.json"} <= set(os.listdir("out/figures"))
 
 
 def test_a_disk_that_really_refuses(in_tmp: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
-from . import ending, reading, talk
+from . import ending, reading, talk, writing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +49,7 @@ def compare(
 
     pairs = parse_pairs(match) if match else reading.words(layers)
     check_free(out, overwrite=overwrite)
-    with talk.progress("comparing") as report:
+    with writing.place(out), talk.progress("comparing") as report:
         results = {name: load_result(place) for name, place in called.items()}
         report(0, 0, "resampling images")
         found = compared(

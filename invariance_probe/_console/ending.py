@@ -63,7 +63,7 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as stop:
             left = ", ".join(map(str, written))
             what = f"{left} is complete" if left else str(stop) or "nothing was written"
-            raise _ended(f"stopped; {what}", 130) from None
+            raise _ended(f"stopped; {what}", getattr(stop, "code", 130)) from None
         except BrokenPipeError:
             with suppress(OSError, ValueError):  # the reader has gone: nothing left to tell it
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

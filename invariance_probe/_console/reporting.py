@@ -9,6 +9,7 @@ import typer
 
 from . import ending
 from .talk import progress, say
+from .writing import place
 
 
 def report(
@@ -25,7 +26,7 @@ def report(
     from ..reporting.report import report as write
 
     check_report_free(out, overwrite=overwrite)
-    with progress("reporting") as tell:
+    with place(out), progress("reporting") as tell:
         page = write(
             list(runs), out, paper=paper, viewer=viewer, overwrite=overwrite, processes=2,
             figure_width=85.0 if figure_width is None else figure_width,

@@ -1,4 +1,4 @@
-"""Asking long work to stop at a good point: Ctrl-C, or SIGTERM as clusters send it."""
+"""Asking long work to stop at a good point: Ctrl-C, SIGTERM as clusters send it, or SIGHUP."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from . import talk
+from .signals import STOPS
 
 
 @contextmanager
 def stopping(*, alone: bool = False, saving: bool = False) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, or SIGTERM came; pressed again Ctrl-C stops at once.
+    """Whether Ctrl-C was pressed, or SIGTERM or SIGHUP came; Ctrl-C again stops at once.
 
     `alone`: for work whose processes under torchrun cannot agree on a step to stop after: they
     stop at once, and SIGTERM ends the process as ever. `saving` says what stopping does.
@@ -34,8 +35,8 @@ def stopping(*, alone: bool = False, saving: bool = False) -> Iterator[Callable[
         what = " and saving" if saving else ""
         talk.hint(f"stopping after this step{what}; Ctrl-C again stops at once")
 
-    heard = [signal.SIGINT] if alone else [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.signal(number, on_signal) for number in heard}
+    heard = [n for n in STOPS if signal.getsignal(n) is not signal.SIG_IGN]  # as by nohup
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, *heard)}
     try:
         yield asked.is_set
     finally:

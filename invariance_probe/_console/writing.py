@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import ProbeError
 from .reading import words
-from .talk import Report, progress
+from .talk import Report, hint, progress
 
 if TYPE_CHECKING:
+    from ..data import ImageSet
+    from ..networks import Network
     from ..probing import Result
 
 FIGURES = "figures"
@@ -30,8 +31,11 @@ def figure_formats(text: str) -> tuple[str, ...]:
 
 def check_no_figures(folder: Path, formats: Sequence[str], *, overwrite: bool) -> None:
     """Refuse a folder with figures in one of the formats, before any work is done."""
+    from ..probing.folders import check_place
+
     if folder.exists() and not folder.is_dir():
         raise ProbeError(f"{folder} is a file; name a folder for the figures")
+    check_place(folder)
     held = sorted(p.name for f in formats for p in folder.glob(f"*.{f}")) if not overwrite else []
     if held:
         raise ProbeError(
@@ -41,29 +45,48 @@ def check_no_figures(folder: Path, formats: Sequence[str], *, overwrite: bool) -
 
 
 @contextmanager
-def moved_into(folder: Path) -> Iterator[Path]:
-    """A new folder whose files are moved into `folder` when the block ends well."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-            yield Path(name)
-            folder.mkdir(exist_ok=True)
-            for file in sorted(Path(name).iterdir()):
-                os.replace(file, folder / file.name)
-    except OSError as error:
+def place(out: Path) -> Iterator[None]:
+    """Hold the place of an output against other runs, and tell what a killed one left there."""
+    from ..probing.claims import claimed
+
+    with claimed(out) as claim:
+        for found in claim.found:
+            hint(found)
+        claim.found = ()
+        yield
+
+
+def known_as(out: Path) -> str:
+    """The content hash that a result states of itself; "" where none is."""
+    from ..probing.folders import stated_hash
+
+    return stated_hash(out)
+
+
+def check_apart(out: Path, images: str | None) -> None:
+    """Refuse an output among the photographs: the next run would measure its figures."""
+    if images is None or not os.path.isdir(images):
+        return
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(images)):
         raise ProbeError(
-            f"cannot write figures to {folder}: {error.strerror or error}; "
-            "free some space or name another folder"
-        ) from error
+            f"--out {out} is in the folder of the images, {images}; the next run would measure its "
+            "figures, name a place outside"
+        )
 
 
-def write_result(result: Result, folder: Path, *, figures: bool) -> None:
-    """Save a result that has a configuration into an empty folder, with its figures."""
-    result.save(folder)
-    if figures:
-        with progress("drawing") as report:
-            write_figures(result, folder / FIGURES, ("svg", "png"), report)
-            _write_gallery(result, folder / FIGURES)
+def add_figures(
+    result: Result, out: Path, network: Network | None = None, images: ImageSet | None = None
+) -> None:
+    """Draw the figures of a saved result into its folder: all of them or none.
+
+    With the network and the images that were probed there is a gallery of maps too.
+    """
+    from ..probing.folders import added_files
+
+    with progress("drawing") as report, added_files(out / FIGURES, out) as folder:
+        write_figures(result, folder, ("svg", "png"), report)
+        if network is not None and images is not None:
+            _write_gallery(result, folder, network, images)
 
 
 def write_figures(
@@ -86,23 +109,16 @@ def write_figures(
     return sorted(path.name for path in paths)
 
 
-def _write_gallery(result: Result, folder: Path) -> None:
+def _write_gallery(result: Result, folder: Path, network: Network, images: ImageSet) -> None:
     """Maps of the first layer for the first image, which need the network once more."""
-    from ..networks import build_network
     from ..probing import ProbeConfig
-    from ..probing.config import load_images
-    from ..reporting import plot_gallery
+    from ..reporting import plot_gallery, write_figure
     from .tables import telling
 
     moves = telling(result)
     if not moves:
         return
     config = ProbeConfig.from_dict(result.provenance["config"])
-    seed = config.options.seed
-    network = build_network(
-        config.network, checkpoint=config.checkpoint, seed=seed, **config.arguments
-    )
-    images = load_images(config, network)
     figure = plot_gallery(
         network, images, result.axes["layer"][0], moves[0],
         images.names.index(result.axes["image"][0]), mean=config.mean, std=config.std,
@@ -110,4 +126,4 @@ def _write_gallery(result: Result, folder: Path) -> None:
         map_interpolation=config.options.map_interpolation,
     )  # fmt: skip
     for suffix in ("svg", "png"):
-        figure.savefig(folder / f"gallery.{suffix}")
+        write_figure(figure, folder / f"gallery.{suffix}")

@@ -24,6 +24,7 @@ except ImportError:  # Windows has no such locks
 
 _NEW = "new"
 _KNOWN = {_NEW, READY, OLD, GONE}
+_BEFORE, _AFTER = ".", ".part"  # around the name of a place, in that of its hidden folder
 _LONGEST = 200  # bytes of a name that goes into that of the hidden folder
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
@@ -78,6 +79,15 @@ def claimed(folder: Path) -> Iterator[Claim]:
         if claim.depth == 0:
             _held.pop(target, None)
             _release(claim)
+
+
+def is_holder(name: str) -> bool:
+    """Whether a folder is called like the hidden one of some place.
+
+    >>> is_holder(".out.part"), is_holder("out")
+    (True, False)
+    """
+    return name.startswith(_BEFORE) and name.endswith(_AFTER)
 
 
 class NotWritten(ProbeError):
@@ -155,7 +165,7 @@ def _hidden(name: str) -> str:
     """The name of the hidden folder of a place: short, whatever that of the place."""
     raw = os.fsencode(name)
     short = name if len(raw) <= _LONGEST else hashlib.sha256(raw).hexdigest()[:32]
-    return f".{short}.part"
+    return f"{_BEFORE}{short}{_AFTER}"
 
 
 def _same(lock: int, holder: Path) -> bool:

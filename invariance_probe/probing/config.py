@@ -20,6 +20,7 @@ from .distributed import current_group
 from .options import Options
 from .result import Result
 from .run import Progress, probe
+from .unfinished import Unfinished
 
 _KINDS: dict[str, Any] = {
     "network": str,
@@ -144,7 +145,9 @@ def run_config(
     config: ProbeConfig,
     progress: Progress | None = None,
     *,
-    unfinished: str | Path | None = None,
+    network: Network | None = None,
+    images: ImageSet | None = None,
+    unfinished: str | Path | Unfinished | None = None,
     resume: bool = False,
     overwrite: bool = False,
     save_every: float = 60.0,
@@ -152,12 +155,14 @@ def run_config(
 ) -> Result:
     """Build what the configuration names and probe it; the result carries the configuration.
 
-    `unfinished`, `resume`, `overwrite`, `save_every` and `stop` are those of `probe`.
+    `network` and `images` are those that it names, where they are loaded already (`load_network`,
+    `load_images`). `unfinished`, `resume`, `overwrite`, `save_every` and `stop` are those of
+    `probe`.
     """
     parse_transforms(config.transforms)  # the cheapest check comes first
     with current_group().together():
-        network = load_network(config)
-        images = load_images(config, network)
+        network = load_network(config) if network is None else network
+        images = load_images(config, network) if images is None else images
     return probe(
         network,
         config.layers,

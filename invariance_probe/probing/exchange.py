@@ -19,30 +19,31 @@ _SWAP, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 _UNKNOWN = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
 
 
-def exchange(draft: Path, target: Path) -> None:
-    """Put the finished folder `draft`, in a hidden one, in the place of `target`.
+def exchange(draft: Path, target: Path, holder: Path) -> None:
+    """Put the finished folder `draft` in the place of `target`; what stood there is moved aside.
 
-    What stood there is afterwards in the hidden folder. On Linux there is no moment without one of
-    the two; elsewhere a run that is killed between two renames is put right by `recovered`.
+    It is afterwards in the hidden folder `holder`, to be removed with it. On Linux there is no
+    moment without one of the two; elsewhere a run that is killed between two renames is put right
+    by `recovered`.
 
     Raises OSError where that fails, with the older folder in its place; should even putting it
     back fail, a ProbeError says where it is.
     """
-    ready, old = draft.with_name(READY), draft.with_name(OLD)
-    draft.rename(ready)
+    ready, old, gone = holder / READY, holder / OLD, holder / GONE
     if not os.path.lexists(target):
-        ready.rename(target)
+        draft.rename(target)
         return
-    if swapped(ready, target):
-        ready.rename(draft.with_name(GONE))
+    if swapped(draft, target):
+        draft.rename(gone)
         return
+    draft.rename(ready)
     try:
         target.rename(old)
         ready.rename(target)
     except BaseException:
         _put_back(old, target)
         raise
-    old.rename(draft.with_name(GONE))
+    old.rename(gone)
 
 
 def swapped(one: Path, other: Path) -> bool:

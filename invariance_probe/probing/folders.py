@@ -163,7 +163,27 @@ def whole_folder(
         yield draft
         write_list(draft)
         check_free(folder, overwrite=overwrite, parts=parts, marker=marker)  # it may have changed
-        exchange(draft, claim.target)
+        exchange(draft, claim.target, claim.holder)
+
+
+def publish(prepared: Path, folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> None:
+    """Let a folder that was filled over some time, beside `folder`, take the place of that.
+
+    Raises ProbeError as `whole_folder`.
+    """
+    with claimed(folder) as claim, writing(folder):
+        write_list(prepared)
+        check_free(folder, overwrite=overwrite, parts=parts)
+        exchange(prepared, claim.target, claim.holder)
+
+
+def stated_hash(folder: Path) -> str:
+    """The content hash that a result states of itself; "" where there is none."""
+    try:
+        stated = json.loads((folder / HASH_FILE).read_text(encoding="utf-8"))["content_hash"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return stated if isinstance(stated, str) else ""
 
 
 @contextmanager
@@ -189,7 +209,7 @@ def added_files(folder: Path, owner: Path | None = None) -> Iterator[Path]:
         text = json.dumps({"files": names}, indent=2, ensure_ascii=False) + "\n"
         (draft / FILES).write_text(text, encoding="utf-8")
         target.parent.mkdir(parents=True, exist_ok=True)
-        exchange(draft, target)
+        exchange(draft, target, claim.holder)
 
 
 def _flat(folder: Path) -> set[str]:

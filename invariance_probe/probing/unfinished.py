@@ -200,11 +200,13 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         ) from None
 
 
-def check_none(folder: Path, about: Mapping[str, Any] | None, overwrite: bool) -> None:
+def check_none(
+    folder: Path, about: Mapping[str, Any] | None, overwrite: bool, what: str = "a probe"
+) -> None:
     """Refuse to begin afresh where a state waits, unless it is to be replaced."""
     if about is not None and not overwrite:
         raise ProbeError(
-            f"{folder} holds a probe that was not finished; go on with it (--resume), or begin "
+            f"{folder} holds {what} that was not finished; go on with it (--resume), or begin "
             "again (--overwrite)"
         )
 

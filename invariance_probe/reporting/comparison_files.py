@@ -7,8 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ..probing.claims import claimed
 from ..probing.comparison import Comparison
-from ..probing.storage import FIGURES, whole_folder
+from ..probing.folders import FIGURES, added_files, whole_folder
 from .comparison import plot_comparison, plot_training_course
 from .comparison_tables import comparison_latex, comparison_markdown
 from .files import check_formats, write_figure
@@ -27,7 +28,7 @@ def write_comparison(
     width: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write a comparison with printed tables and figures to a folder, whole or not at all.
+    """Write a comparison with printed tables and figures to a folder: tables first, then all figures.
 
     Beside what `Comparison.save` writes there are `table_comparison.md` and `.tex`, and in
     `figures` one `comparison_QUANTITY` for `inverse` and `recovered` (or for all, where it has
@@ -40,23 +41,24 @@ def write_comparison(
     check_formats(formats)
     checked_width(width)
     place = Path(folder)
-    with whole_folder(place, overwrite=overwrite) as partial:
-        comparison.save(partial)
-        for suffix, printed in (("md", comparison_markdown), ("tex", comparison_latex)):
-            (partial / f"table_comparison.{suffix}").write_text(
-                printed(comparison), encoding="utf-8"
-            )
-        for name, figure in _figures(comparison, width) if formats else ():
-            if progress is not None:
-                progress(name)
-            for suffix in formats:
-                write_figure(figure, partial / FIGURES / f"{name}.{suffix}")
+    with claimed(place):
+        with whole_folder(place, overwrite=overwrite) as partial:
+            comparison.save(partial)
+            for suffix, printed in (("md", comparison_markdown), ("tex", comparison_latex)):
+                (partial / f"table_comparison.{suffix}").write_text(
+                    printed(comparison), encoding="utf-8"
+                )
+        if formats and not comparison.table["identity"].all():  # else every residual is 0
+            with added_files(place / FIGURES, place) as drawn:
+                for name, figure in _figures(comparison, width):
+                    if progress is not None:
+                        progress(name)
+                    for suffix in formats:
+                        write_figure(figure, drawn / f"{name}.{suffix}")
     return place
 
 
 def _figures(comparison: Comparison, width: float | None) -> Iterator[tuple[str, Figure]]:
-    if comparison.table["identity"].all():
-        return  # every residual is 0
     drawn = [one for one in DRAWN if one in comparison.quantities] or comparison.quantities
     for quantity in drawn:
         yield f"comparison_{quantity}", plot_comparison(comparison, quantity, width=width)

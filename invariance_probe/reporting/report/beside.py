@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import signal
@@ -9,10 +10,12 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TypeVar
 
 T = TypeVar("T")
+
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def two_can_work() -> bool:
@@ -36,9 +39,10 @@ def beside(tasks: Sequence[Callable[[], T]]) -> Iterator[Callable[[], list[T]]]:
         with warnings.catch_warnings():
             # Other threads, such as that of a progress bar, hold no lock that the tasks take.
             warnings.simplefilter("ignore", DeprecationWarning)
+            first = os.getpid()
             copy = os.fork()
         if copy == 0:
-            _work(tasks, store)
+            _work(tasks, store, first)
         ended = False
 
         def results() -> list[T]:
@@ -56,11 +60,12 @@ def beside(tasks: Sequence[Callable[[], T]]) -> Iterator[Callable[[], list[T]]]:
                 os.waitpid(copy, 0)
 
 
-def _work(tasks: Sequence[Callable[[], object]], store: IO[bytes]) -> None:
+def _work(tasks: Sequence[Callable[[], object]], store: IO[bytes], first: int) -> None:
     """Do the tasks and end the process, without what is done at the end of the first one."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+        _die_with(first)
         # A progress bar may hold the lock of these two.
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         for task in tasks:
@@ -69,6 +74,14 @@ def _work(tasks: Sequence[Callable[[], object]], store: IO[bytes]) -> None:
     except BaseException:
         store.flush()  # what is done is of use
     finally:
+        os._exit(0)
+
+
+def _die_with(first: int) -> None:
+    """Let the system end this process with the one that it is a copy of, however that ends."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != first:  # it has ended already
         os._exit(0)
 
 
