@@ -451,7 +451,6 @@ def test_a_full_disk_while_drawing_costs_no_measurement(
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writing, "_write_gallery", full)
     args = [arg for arg in QUICK if arg != "--no-figures"]
     with monkeypatch.context() as patch:
         patch.setattr(writing, "_write_gallery", full)

@@ -69,25 +69,37 @@ def train(
             examples = run_examples(config, train=True)
         built = architecture_for(network, data, examples, **architecture)
         config = TrainConfig.from_dict({**config.as_dict(), "architecture": built.as_dict()})
+    older = _stamp(out)
     title = f"training {config.architecture.name} on {config.data}"
     try:
-        with stopping(alone=True) as stop, _main_only(title, 44, talk.LINES_EVERY) as report:
+        with (
+            stopping(alone=True, saving=True) as stop,
+            _main_only(title, 44, talk.LINES_EVERY) as report,
+        ):
             run = train_run(
                 config, out, examples=examples, device=place, resume=resume, overwrite=overwrite,
                 on_step=_shown(config, report), stop=stop, tensorboard=tensorboard,
             )  # fmt: skip
-    except KeyboardInterrupt:
-        if not (out / "config.json").exists():
-            raise
-        raise KeyboardInterrupt(
-            f"go on with: invariance-probe train --resume --out {out}"
-        ) from None
+    except KeyboardInterrupt as stopped:
+        if overwrite and older is not None and older == _stamp(out):
+            stopped.args = (f"the older run in {out} is kept",)
+        elif (out / "config.json").exists():
+            stopped.args = (f"go on with: invariance-probe train --resume --out {out}",)
+        raise
     if not talk.main():
         return
     ending.written.append(out)
     for seed, about in run.metadata.items():
         talk.say(f"seed {seed}: test error {100 * float(about['test_error']):.2f} % (one pass)")
     talk.say(f"networks and history: {out}", "bold")
+
+
+def _stamp(out: Path) -> int | None:
+    """By what a run folder is told from the one that takes its place; None where none is."""
+    try:
+        return out.stat().st_ino
+    except OSError:
+        return None
 
 
 def evaluate(

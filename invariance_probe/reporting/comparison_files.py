@@ -28,7 +28,7 @@ def write_comparison(
     width: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write a comparison with printed tables and figures to a folder: tables first, then all figures.
+    """Write a comparison with printed tables to a folder, whole or not at all, then its figures.
 
     Beside what `Comparison.save` writes there are `table_comparison.md` and `.tex`, and in
     `figures` one `comparison_QUANTITY` for `inverse` and `recovered` (or for all, where it has

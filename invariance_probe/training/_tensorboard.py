@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from .loop import Row
 
 
+def check_installed() -> None:
+    """Refuse to write for TensorBoard where that is not installed, before any work is done."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise ProbeError(
+            "TensorBoard is not installed; pip install 'invariance-probe[tensorboard]', or "
+            "train without it: history.csv holds the same numbers"
+        ) from None
+
+
 class Board:
     """Writes rows of the history to a folder; does nothing without one.
 
@@ -22,13 +33,9 @@ class Board:
         self._writer: Any = None
         if folder is None:
             return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ProbeError(
-                "TensorBoard is not installed; pip install 'invariance-probe[tensorboard]', or "
-                "train without it: history.csv holds the same numbers"
-            ) from None
+        check_installed()
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(str(folder))
 
     def __enter__(self) -> Board:

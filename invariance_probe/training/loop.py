@@ -72,6 +72,7 @@ def train(
     on_row: Callable[[Row], None] | None = None,
     stop: Callable[[], bool] | None = None,
     tensorboard: str | Path | None = None,
+    on_saved: Callable[[Path], Path] | None = None,
 ) -> tuple[Row, ...]:
     """Train a classifier in place, where its parameters are; return the history.
 
@@ -86,6 +87,7 @@ def train(
     an uninterrupted run. `stop` is asked after every step (not in several processes); once it says
     so the state is written and KeyboardInterrupt raised. `on_step` gets a Progress a few times a
     second, `on_row` each row of the history. `tensorboard` names a folder for its curves.
+    `on_saved` gets the progress file whenever it is whole, and says where it goes from then on.
 
     In processes that `distributed.processes` has joined the batch is shared, gradients averaged,
     and only the first one writes.
@@ -103,7 +105,7 @@ def train(
     return run(
         network, examples, recipe, identity=identity, test=test, progress_file=progress_file,
         save_every=save_every, save_every_steps=save_every_steps, on_step=on_step, on_row=on_row,
-        stop=stop, tensorboard=tensorboard,
+        stop=stop, tensorboard=tensorboard, on_saved=on_saved,
     )  # fmt: skip
 
 
@@ -121,6 +123,7 @@ def run(
     on_row: Callable[[Row], None] | None = None,
     stop: Callable[[], bool] | None = None,
     tensorboard: str | Path | None = None,
+    on_saved: Callable[[Path], Path] | None = None,
 ) -> tuple[Row, ...]:
     """Train as `train`, with examples that are known to fit and are on the network's device."""
     group, device = current_group(), device_of(network)
@@ -149,7 +152,7 @@ def run(
                 row = loop.end_row(done, test if validate else None) if ends else None
                 late = save_every is not None and time.monotonic() - saved >= save_every
                 if file is not None and group.main and (save_now or late or asked):
-                    loop.save()
+                    loop.save(on_saved)
                     saved = time.monotonic()
                 if on_step is not None:
                     on_step(where)
@@ -247,7 +250,7 @@ class _Loop:
             self._seen = deque([(self._looked, done)], maxlen=20)
         return row
 
-    def save(self) -> None:
+    def save(self, on_saved: Callable[[Path], Path] | None = None) -> None:
         """Write the state; weights that are not finite are not worth keeping."""
         if self._file is None:
             return
@@ -261,6 +264,8 @@ class _Loop:
         }
         save_progress(self._file, self._network, self.learner.optimizer, self._identity, state)
         self.saved = self.done
+        if on_saved is not None:
+            self._file = on_saved(self._file)
 
     def _epoch(self, done: int) -> int:
         return (done - 1) // self.learner.per_epoch + 1

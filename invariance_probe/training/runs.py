@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,21 @@ from ..networks.architecture import Architecture
 from ..networks.checkpoints import load_checkpoint, metadata
 from ..networks.trained import KIND
 from ..probing._plots import Plots, as_html
+from ..probing.files import is_part
+from ..probing.folders import check_place
+from ._tensorboard import check_installed
 from .checks import check_fits
 from .config import TrainConfig
 from .distributed import Group, processes
 from .loop import Progress, Row, train
+from .places import Place
 from .progress import differences, save_tensors, write_atomically
 
 CONFIG, MODEL, HISTORY, PROGRESS = (
     "config.json", "model.safetensors", "history.csv", "progress.safetensors",
 )  # fmt: skip
 _RUN = "invariance_probe training run"
+_OF_SEED = {MODEL, HISTORY, PROGRESS}
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ def train_run(
     The folder gets config.json and, per seed, seed_N/model.safetensors and seed_N/history.csv; a
     seed that is being trained has seed_N/progress.safetensors instead. With `resume` finished seeds
     are kept and an unfinished one goes on to the same bits; more seeds may be asked for than
-    before, and a folder that is not there is begun. `overwrite` replaces a run. `on_seed` gets each
+    before, and a folder that is not there is begun. `overwrite` replaces a run, which stays
+    until the first state of the new one is whole. `on_seed` gets each
     seed when it begins, and with its last row when it ends; `on_step` and `stop` are those of
     `train`. Under torchrun all processes call this together. `examples` and `test`, where they are
     loaded already, are those that the configuration names.
@@ -102,24 +108,35 @@ def train_run(
     configured differently (with what differs), and as `load_examples` and `train`.
     """
     folder = Path(out)
-    with processes(device) as (group, place):
-        group.from_main(lambda: _check_folder(folder, config, resume, overwrite))
+    if tensorboard is not None:
+        check_installed()
+    with processes(device) as (group, device_here), ExitStack() as held:
+        place = Place(folder)
+
+        def take() -> bool:
+            nonlocal place
+            _check_folder(folder, config, resume, overwrite)
+            place = held.enter_context(Place.held(folder))
+            return True
+
+        group.from_main(take)
         examples = examples or run_examples(config, train=True)
         test = test or run_examples(config, train=False)
         check_fits(build_classifier(config.architecture, seed=config.seeds[0]), examples)
-        group.from_main(lambda: _begin(folder, config, examples, resume))
+        group.from_main(lambda: _begin(place, config, examples, resume))
         for seed in config.seeds:
-            if group.from_main((seed_folder(folder, seed) / MODEL).exists):
+            if group.from_main(lambda seed=seed: (seed_folder(place.now, seed) / MODEL).exists()):  # type: ignore[misc]
                 continue
             board = None if tensorboard is None else Path(tensorboard) / f"seed_{seed}"
             if on_seed is not None:
                 on_seed(seed, None)
-            network = build_classifier(config.architecture, seed=seed).to(place)
+            network = build_classifier(config.architecture, seed=seed).to(device_here)
             history = train(
                 network, examples, replace(config.recipe, seed=seed), test=test,
-                progress_file=seed_folder(folder, seed) / PROGRESS, save_every=save_every,
+                progress_file=seed_folder(place.now, seed) / PROGRESS, save_every=save_every,
                 save_every_steps=save_every_steps, stop=stop, tensorboard=board,
                 on_step=None if on_step is None else partial(on_step, seed),
+                on_saved=place.saved,
             )  # fmt: skip
             _write_seed(folder, config, seed, network, history, examples, group)
             if on_seed is not None:
@@ -187,7 +204,8 @@ def _check_folder(folder: Path, config: TrainConfig, resume: bool, overwrite: bo
     """Refuse a folder that cannot become or be this run."""
     if folder.exists() and not folder.is_dir():
         raise ProbeError(f"'{folder}' is a file; name a folder for the run")
-    held = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+    check_place(folder)
+    held = _entries(folder)
     if not held:
         return
     if not (folder / CONFIG).is_file():
@@ -195,6 +213,8 @@ def _check_folder(folder: Path, config: TrainConfig, resume: bool, overwrite: bo
             f"'{folder}' holds files that are no training run ({held[0]}, ...) and is left alone; "
             "name another folder"
         )
+    if overwrite and held == [CONFIG]:
+        return  # begun and no more, perhaps cut off while it was written
     stored = _stored(folder)
     if resume:
         # More seeds are no other run.
@@ -212,8 +232,13 @@ def _check_folder(folder: Path, config: TrainConfig, resume: bool, overwrite: bo
             "(--overwrite), or name another folder"
         )
     known = {CONFIG} | {seed_folder(folder, seed).name for seed in stored.seeds}
-    inside = [p.name for seed in stored.seeds for p in seed_folder(folder, seed).glob("*")]
-    others = sorted((set(held) - known) | (set(inside) - {MODEL, HISTORY, PROGRESS}))
+    inside = {
+        p.name
+        for seed in stored.seeds
+        for p in seed_folder(folder, seed).glob("*")
+        if not is_part(p.name, _OF_SEED)
+    }
+    others = sorted((set(held) - known) | (inside - _OF_SEED))
     if others:
         raise ProbeError(
             f"'{folder}' holds more than a run ({others[0]}, ...) and is not replaced; "
@@ -221,8 +246,15 @@ def _check_folder(folder: Path, config: TrainConfig, resume: bool, overwrite: bo
         )
 
 
-def _begin(folder: Path, config: TrainConfig, examples: Examples, resume: bool) -> None:
-    """Write the configuration, in place of a run that is to be replaced."""
+def _entries(folder: Path) -> list[str]:
+    """What a folder holds, but for a configuration whose writing was cut off."""
+    if not folder.exists():
+        return []
+    return sorted(e.name for e in folder.iterdir() if not is_part(e.name, [CONFIG]))
+
+
+def _begin(place: Place, config: TrainConfig, examples: Examples, resume: bool) -> None:
+    """Write the configuration; that of a run which replaces another, beside it."""
     content = {
         "kind": _RUN,
         "config": config.as_dict(),
@@ -233,12 +265,11 @@ def _begin(folder: Path, config: TrainConfig, examples: Examples, resume: bool) 
         },
         "software": {"invariance_probe": __version__, "torch": torch.__version__},
     }
-    held = (folder / CONFIG).exists()
+    held = (place.folder / CONFIG).exists()
     if held and not resume:
-        for seed in _stored(folder).seeds:
-            shutil.rmtree(seed_folder(folder, seed), ignore_errors=True)
-    if not held or not resume or _stored(folder) != config:
-        write_atomically(folder / CONFIG, (json.dumps(content, indent=2) + "\n").encode())
+        place.begin_beside(lambda: _check_folder(place.folder, config, False, True))
+    if not held or not resume or _stored(place.folder) != config:
+        write_atomically(place.now / CONFIG, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _stored(folder: Path) -> TrainConfig:

@@ -229,6 +229,7 @@ def test_a_folder_holds_all_of_it_or_nothing(course: Comparison, tmp_path: Path)
     assert (out / "table_comparison.md").read_text() == comparison_markdown(course)
     assert {place.name for place in (out / "figures").iterdir()} == {
         "comparison_inverse.svg", "comparison_recovered.svg", "training_course.svg",
+        "files.json",
     }  # fmt: skip
     with pytest.raises(ProbeError, match="unknown figure format 'gif'"):
         write_comparison(course, tmp_path / "other", ["gif"])
