@@ -134,11 +134,13 @@ def _refuse(error: OSError) -> Any:
     raise error
 
 
-def write_list(folder: Path) -> None:
+def write_list(folder: Path, parts: tuple[str, ...] = ()) -> None:
     """Write the list of all files in a folder that this run has made, where none names them."""
-    if strangers(folder):
-        names = sorted(_all_files(folder) - {FILES})
-        text = json.dumps({"files": names}, indent=2, ensure_ascii=False) + "\n"
+    for name in parts:
+        if (folder / name).is_dir():
+            write_list(folder / name)
+    if unnamed := strangers(folder, parts):
+        text = json.dumps({"files": unnamed}, indent=2, ensure_ascii=False) + "\n"
         (folder / FILES).write_text(text, encoding="utf-8")
 
 
@@ -161,7 +163,7 @@ def whole_folder(
     with claimed(folder) as claim, writing(folder):
         draft = claim.draft()
         yield draft
-        write_list(draft)
+        write_list(draft, parts)
         check_free(folder, overwrite=overwrite, parts=parts, marker=marker)  # it may have changed
         exchange(draft, claim.target, claim.holder)
 
@@ -172,7 +174,7 @@ def publish(prepared: Path, folder: Path, *, overwrite: bool, parts: tuple[str, 
     Raises ProbeError as `whole_folder`.
     """
     with claimed(folder) as claim, writing(folder):
-        write_list(prepared)
+        write_list(prepared, parts)
         check_free(folder, overwrite=overwrite, parts=parts)
         exchange(prepared, claim.target, claim.holder)
 

@@ -41,7 +41,7 @@ def test_the_symmetrised_twin_aligns_at_90_and_random_weights_do_not(
     residual = dict(zip(at_90["network"], at_90["value"], strict=True))
     assert residual["symmetrised"] < 1e-3 and min(residual["trained"], residual["random"]) > 0.5
     drawn = {path.name for path in (out / "comparison" / "figures").iterdir()}
-    assert drawn == {"comparison_inverse.svg", "comparison_recovered.svg"}
+    assert drawn == {"comparison_inverse.svg", "comparison_recovered.svg", "files.json"}
 
     assert script.main(words) == 2  # kept, and said so, before any work
     assert "already holds a result" in capsys.readouterr().err
