@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -50,15 +49,3 @@ def _importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def run() -> None:
-    """Run the command line, whose own import is stopped in one line too."""
-    try:
-        listen()
-        from ..cli import main
-
-        main()
-    except KeyboardInterrupt as stop:
-        sys.stderr.write("stopped; nothing was written\n")
-        sys.exit(getattr(stop, "code", 130))

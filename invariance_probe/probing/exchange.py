@@ -34,7 +34,11 @@ def exchange(draft: Path, target: Path, holder: Path) -> None:
         draft.rename(target)
         return
     if swapped(draft, target):
-        draft.rename(gone)
+        try:
+            draft.rename(gone)
+        except BaseException:
+            swapped(draft, target)
+            raise
         return
     draft.rename(ready)
     try:
