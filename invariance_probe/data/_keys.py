@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 _IMAGES = ("images", "image", "x", "data", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target")
 _CHANNELS = (1, 3, 4)
-_RATIO, _LARGE = 100, 1 << 30
+_WIDEST = 4  # channels; no image has so few columns
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Layout:
 
 def layout_of(shape: Shape, where: str) -> Layout:
     """Return where the axes are; ProbeError, naming the array as `where`, for other shapes."""
+    check_several(shape, f"{where} has shape {shape}")
     if len(shape) not in (3, 4) or 0 in shape:
         raise ProbeError(
             f"{where} has shape {shape}; images are (N, H, W), (N, C, H, W) or (N, H, W, C)"
@@ -56,11 +57,12 @@ def layout_of(shape: Shape, where: str) -> Layout:
     return Layout(whole, grey, last)
 
 
-def check_expansion(expanded: int, stored: int, where: str, remedy: str) -> None:
-    """Refuse what would grow a hundredfold, and beyond 1 GB, on being read."""
-    if expanded > _LARGE and expanded > _RATIO * stored:
+def check_several(shape: Sequence[int], where: str) -> None:
+    """Refuse the shape (H, W, C) of a single image, whose rows would count as images."""
+    if len(shape) == 3 and 0 < shape[2] <= _WIDEST < shape[1]:
         raise ProbeError(
-            f"{where} would grow from {stored / 2**20:,.1f} to {expanded / 2**20:,.0f} MB; {remedy}"
+            f"{where}: that is one image, not a set; give several as (N, H, W), (N, C, H, W) or "
+            "(N, H, W, C)"
         )
 
 
@@ -107,10 +109,3 @@ def labels_key(images: str, count: int, shapes: Mapping[str, Shape]) -> str | No
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2].lower()
-
-
-def check_labels(values: np.ndarray, where: str) -> np.ndarray:
-    """Return labels as int64 (N,); ProbeError for other than whole numbers."""
-    if not np.issubdtype(values.dtype, np.integer):
-        raise ProbeError(f"{where} has labels of type {values.dtype}; labels are whole numbers")
-    return values.reshape(len(values)).astype(np.int64)

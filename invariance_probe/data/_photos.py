@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
-from ._decode import Damaged, Header, plain, read_header, read_pixels
+from ._counted import CountedNote
+from ._decode import Damaged, Header, plain, read_brightest, read_header, read_pixels
+from ._depth import depth_notes
 from ._sizes import Size, as_size, fit_parity, rotation_reach, size_text
 from ._workers import check_workers, in_order
 from .images import ImageSet, with_border_note
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _NAMED = 50  # damaged images that a note names; beyond, it counts them
+_LOOKED = 64  # images of 16 bits in which the largest value is looked for
 
 
 class Store(Protocol):
@@ -57,13 +60,14 @@ class PhotoSource:
         return len(self.store.names)
 
     def read(self, indices: Sequence[int]) -> Tensor:
-        pixels = np.empty((len(indices), self.channels, *self.size), dtype=np.uint8)
+        pixels = np.empty((len(indices), self.channels, *self.size), dtype=np.float32)
 
         def decode(row: int) -> None:
-            pixels[row] = self._pixels(indices[row])
+            found = self._pixels(indices[row])
+            pixels[row] = found / np.float32(255) if found.dtype == np.uint8 else found
 
         in_order(decode, range(len(indices)), self.workers)
-        return torch.from_numpy(pixels).to(torch.float32) / 255
+        return torch.from_numpy(pixels)
 
     def feed(self, digest: _Hash, index: int) -> None:
         try:
@@ -113,8 +117,14 @@ def photo_set(
     if channels is None:
         channels = _one_kind(names, kinds, where)
     size = _common_size(headers, wanted, shown)
-    said = [*left_out, *notes, *_size_notes(names, headers, wanted, size, shown)]
-    other = [name for name, kind in zip(names, kinds, strict=True) if kind != channels]
+    said = [*left_out, *notes, *_size_notes(kept, names, headers, wanted, size, shown)]
+    said += _deep_notes(store, kept, headers, where, workers)
+    reduced = {i: n for i, n, h in zip(kept, names, headers, strict=True) if h.reduced}
+    if reduced:
+        text = "have 16 bits a channel with colour or transparency, of which the upper 8 are read"
+        said.append(CountedNote(reduced, len(names), text))
+    other = {i: name for i, name, k in zip(kept, names, kinds, strict=True) if k != channels}
+    said += _turned(other, len(names), channels)
     return ImageSet(
         source=PhotoSource(store, size, channels, workers),
         indices=np.array(kept),
@@ -125,8 +135,7 @@ def photo_set(
         canvas=shown,
         background="reflect",
         description=plain(description),
-        notes=with_border_note([*said, *_turned(other, len(names), channels)], size, shown,
-                               "reflect"),
+        notes=with_border_note(said, size, shown, "reflect"),
         classes=None if classes is None else tuple(map(plain, classes)),
     )  # fmt: skip
 
@@ -139,7 +148,12 @@ def in_channels(images: ImageSet, channels: int) -> ImageSet:
         images,
         source=replace(images.source, channels=channels),
         channels=channels,
-        notes=(*images.notes, *_turned(images.names, len(images), channels)),
+        notes=(
+            *images.notes,
+            *_turned(
+                dict(zip(images.indices.tolist(), images.names, strict=True)), len(images), channels
+            ),
+        ),
     )
 
 
@@ -212,19 +226,22 @@ def _common_size(headers: Sequence[Header], wanted: Size, canvas: Size) -> Size:
 
 
 def _size_notes(
-    names: Sequence[str], headers: Sequence[Header], wanted: Size, size: Size, canvas: Size
+    kept: Sequence[int],
+    names: Sequence[str],
+    headers: Sequence[Header],
+    wanted: Size,
+    size: Size,
+    canvas: Size,
 ) -> list[str]:
-    notes = []
-    small = [
-        name
-        for name, header in zip(names, headers, strict=True)
+    notes: list[str] = []
+    small = {
+        index: name
+        for index, name, header in zip(kept, names, headers, strict=True)
         if header.size[0] < canvas[0] or header.size[1] < canvas[1]
-    ]
+    }
     if small:
-        notes.append(
-            f"{len(small)} of {len(names)} images are smaller than {size_text(canvas)} and were "
-            f"enlarged (such as '{small[0]}')"
-        )
+        text = f"are smaller than {size_text(canvas)} and were enlarged"
+        notes.append(CountedNote(small, len(names), text))
     if size != wanted:
         least = min(range(len(names)), key=lambda i: min(headers[i].size))
         notes.append(
@@ -234,12 +251,32 @@ def _size_notes(
     return notes
 
 
-def _turned(other: Sequence[str], count: int, channels: int) -> list[str]:
+def _deep_notes(
+    store: Store, kept: Sequence[int], headers: Sequence[Header], where: str, workers: int
+) -> list[str]:
+    """Return the note on grey images of 16 bits that do not use them; some are decoded for it."""
+    deep = [index for index, header in zip(kept, headers, strict=True) if header.deep]
+    if not deep:
+        return []
+    looked = deep[:: -(-len(deep) // _LOOKED)]
+
+    def brightest(index: int) -> int:
+        try:
+            return read_brightest(partial(store.open, index), store.shown(index), store.home)
+        except Damaged:  # told when the image is asked for
+            return 0
+
+    most = max(in_order(brightest, looked, workers))
+    some = f" (in {len(looked)} of {len(deep)} looked at)" if len(looked) < len(deep) else ""
+    return depth_notes(most, f"{where}: ", some)
+
+
+def _turned(other: dict[int, str], count: int, channels: int) -> list[str]:
     """Return the note on images whose kind was changed, if any."""
     if not other:
         return []
     done = "grey and were repeated to 3 channels" if channels == 3 else "in colour, turned grey"
-    return [f"{len(other)} of {count} images are {done} (such as '{other[0]}')"]
+    return [CountedNote(other, count, f"are {done}")]
 
 
 __all__ = ["PhotoSource", "Store", "in_channels", "photo_set"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +13,17 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
+from ._depth import depth_notes
+from ._keys import check_several
+from ._labels import check_labels
 from ._sizes import Size, as_size, fit_parity, size_text
 from .images import ImageSet, with_border_note
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_TOGETHER = 64  # images whose range is checked at a time
+_TOGETHER = 64  # images whose range is checked at a time, of at most so many bytes
+_BLOCK = 1 << 26
 
 
 class Rows(Protocol):
@@ -99,9 +104,11 @@ def array_images(
     >>> array_images(numpy.zeros((2, 9, 9), numpy.uint8), canvas=5).batch([0]).shape
     torch.Size([1, 1, 9, 9])
     """
+    pixels = _pixels(array)
+    notes = check_values(pixels)
     return rows_images(
-        _pixels(array), canvas, channels=channels, background=background, labels=labels,
-        names=names, classes=classes, description=description,
+        pixels, canvas, channels=channels, background=background, labels=labels,
+        names=names, classes=classes, description=description, notes=notes,
     )  # fmt: skip
 
 
@@ -157,6 +164,7 @@ def _pixels(array: Any) -> np.ndarray:
         array = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
     if not isinstance(array, np.ndarray):
         raise ProbeError(f"images must be a NumPy array or a tensor, not {type(array).__name__}")
+    check_several(array.shape, f"images of shape {array.shape}")
     pixels = array[:, None] if array.ndim == 3 else array
     if pixels.ndim != 4:
         raise ProbeError(f"images of shape {array.shape}; give (N, C, H, W) or (N, H, W)")
@@ -167,30 +175,31 @@ def _pixels(array: Any) -> np.ndarray:
             f"images of shape {array.shape} look like (N, H, W, C); "
             "put channels first: array.transpose(0, 3, 1, 2)"
         )
-    check_values(pixels)
     return pixels
 
 
-def check_values(pixels: Rows, what: str = "") -> None:
-    """Refuse types and ranges that are no images; `what` is put before the message."""
+def check_values(pixels: Rows, what: str = "") -> list[str]:
+    """Refuse types and ranges that are no images; return what is to be said of the range.
+
+    `what` is put before the message.
+    """
     deep = pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2
-    if pixels.dtype != np.uint8 and not deep and not np.issubdtype(pixels.dtype, np.floating):
+    if pixels.dtype != np.uint8 and not deep and pixels.dtype.kind != "f":
         raise ProbeError(
             f"{what}images of type {pixels.dtype}; give uint8 (0 to 255) or floats in [0, 1]"
         )
     if pixels.dtype == np.uint8:
-        return
+        return []
     most = 0
-    for start in range(0, pixels.shape[0], _TOGETHER):
-        block = pixels[start : start + _TOGETHER]
+    each = max(1, math.prod(pixels.shape[1:]) * pixels.dtype.itemsize)
+    step = max(1, min(_TOGETHER, _BLOCK // each))
+    for start in range(0, pixels.shape[0], step):
+        block = pixels[start : start + step]
         if deep:
             most = max(most, int(block.max()))
         else:
             _check_range(block, start, what)
-    if deep and 0 < most <= 255:
-        raise ProbeError(
-            f"{what}images of type {pixels.dtype} have values up to {most} only; give uint8"
-        )
+    return depth_notes(most, what) if deep else []
 
 
 def _check_range(pixels: np.ndarray, first: int, what: str) -> None:
@@ -231,14 +240,8 @@ def _names(names: Sequence[str] | None, count: int, description: str) -> tuple[s
 def _labels(labels: Any, count: int, description: str) -> np.ndarray | None:
     if labels is None:
         return None
-    values = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-    if values.shape != (count,):
-        raise ProbeError(
-            f"{description}: labels of shape {values.shape} for {count} images; give one each"
-        )
-    if not np.issubdtype(values.dtype, np.integer):
-        raise ProbeError(f"{description}: labels of type {values.dtype}; give whole numbers")
-    return values.astype(np.int64)
+    values = labels.detach().cpu() if isinstance(labels, Tensor) else labels
+    return check_labels(values, count, f"{description}: ")
 
 
 def _to_channels(pixels: Tensor, channels: int) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .._foreign import HEAD, foreign, pictured
 from ..errors import ProbeError
+from ._counted import CountedNote
 from ._decode import plain
 from ._photos import photo_set
 from .images import ImageSet
@@ -54,13 +55,12 @@ class _Links:
     outside: list[str]
     loops: list[str]
 
-    def notes(self, count: int) -> list[str]:
-        said = []
+    def notes(self, names: Sequence[str]) -> list[str]:
+        said: list[str] = []
         if self.outside:
-            said.append(
-                f"{len(self.outside)} of {count} images lie outside the folder, behind links "
-                f"(such as '{plain(self.outside[0])}')"
-            )
+            out = set(self.outside)
+            members = {i: plain(name) for i, name in enumerate(names) if name in out}
+            said.append(CountedNote(members, len(names), "lie outside the folder, behind links"))
         if self.loops:
             said.append(
                 "linked folders that lead back to one above them or met before were not followed "
@@ -81,7 +81,8 @@ def image_folder(
     """Return the photographs of a folder, decoded only when asked for, in natural name order.
 
     Images lie directly in the folder, or in one sub-folder per class (searched to any depth);
-    then labels number the sub-folders in plain alphabetical order, as torchvision's ImageFolder.
+    then labels number the sub-folders in plain alphabetical order, as torchvision's ImageFolder,
+    or are the folders' names where all of these are whole numbers ("7", "8", "9").
     Hidden entries and files without an image extension are left alone.
 
     Size: every photograph is shrunk (anti-aliased, bicubic) until its shorter side just covers the
@@ -111,10 +112,15 @@ def image_folder(
     folder = Path(path)
     links = _Links(os.path.realpath(folder), [], [])
     files, classes = _find(folder, links)
-    labels = None
+    labels, said = None, links.notes(files)
     if classes is not None:
-        number = {name: i for i, name in enumerate(classes)}
+        number = class_numbers(classes)
         labels = np.array([number[name.split("/")[0]] for name in files], dtype=np.int64)
+        if list(number.values()) != list(range(len(classes))):
+            values = sorted(number.values())
+            some = ", ".join(map(str, values[:5])) + ", ..." * (len(values) > 5)
+            said.append(f"labels are the numbers that the folders are called by ({some})")
+        classes = tuple(sorted(classes, key=lambda name: number[name]))
     return photo_set(
         _Files(folder, tuple(files)),
         f"folder '{plain(str(folder))}'",
@@ -126,14 +132,35 @@ def image_folder(
         classes=classes,
         skip_damaged=skip_damaged,
         workers=workers,
-        notes=links.notes(len(files)),
+        notes=said,
     )
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
+def class_numbers(classes: Sequence[str]) -> dict[str, int]:
+    """Return the label of each class: its place, or its value where all names are whole numbers.
+
+    >>> class_numbers(["cat", "dog"]), class_numbers(["10", "7", "9"])
+    ({'cat': 0, 'dog': 1}, {'10': 10, '7': 7, '9': 9})
+    """
+    if called_by_numbers(classes):
+        return {name: int(name) for name in classes}
+    return {name: i for i, name in enumerate(classes)}
+
+
+def called_by_numbers(classes: Sequence[str]) -> bool:
+    """Whether all names are whole numbers, no two the same."""
+    if not all(re.fullmatch("[0-9]{1,18}", name) for name in classes):
+        return False
+    return len(set(map(int, classes))) == len(classes)
+
+
+def natural_key(name: str) -> tuple[list[str], str]:
     """Return a sort key with numbers by value: img2 before img10; the name itself breaks ties."""
     parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+    # By number of digits, then digits: thousands of them would take long to become a number.
+    numbers = [part.lstrip("0") for part in parts[1::2]]
+    parts[1::2] = [f"{len(number):05d} {number}" for number in numbers]
+    return parts, name
 
 
 def _file(path: Path) -> str:

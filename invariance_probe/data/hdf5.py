@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
+from ._budget import check_expansion
 from ._decode import plain
-from ._keys import Layout, Shape, check_expansion, check_labels, choose, labels_key, layout_of
+from ._keys import Layout, Shape, choose, labels_key, layout_of
+from ._labels import check_labels
 from .arrays import check_values, rows_images
 from .images import ImageSet
 
@@ -57,13 +60,14 @@ def hdf5_images(
             kind = _checked(file[key], where)
             numbers = _labels(file, shapes, key, layout, labels, shown)
         rows = _Rows(path, key, layout, kind)
-        check_values(rows, f"{where}: ")
+        notes = check_values(rows, f"{where}: ")
         return rows_images(
             rows,
             canvas,
             channels=channels,
             labels=numbers,
             description=f"{plain(path.name)}:/{plain(key)}",
+            notes=notes,
         )
 
 
@@ -166,12 +170,17 @@ def _labels(
 ) -> np.ndarray | None:
     if labels is not None:
         labels = choose(labels.strip("/"), shapes, shown)
-    found = labels or labels_key(key, layout.shape[0], shapes)
+    found = labels_key(key, layout.shape[0], shapes) if labels is None else labels
     if found is None:
         return None
     where = f"'{shown}:/{plain(found)}'"
     _checked(file[found], where)
-    return check_labels(file[found][()], where)
+    if math.prod(shapes[found]) > layout.shape[0]:
+        raise ProbeError(
+            f"{where} has labels of shape {shapes[found]} for {layout.shape[0]} images; give one "
+            "each"
+        )
+    return check_labels(file[found][()], layout.shape[0], f"{where} has ")
 
 
 @contextmanager

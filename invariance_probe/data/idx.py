@@ -12,6 +12,7 @@ from typing import IO, cast
 import numpy as np
 
 from ..errors import ProbeError
+from ._budget import check_expansion
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -30,7 +31,7 @@ def read_idx(
         with file.open("rb") as raw:
             packed = file.suffix == ".gz"
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
-            return _parse(stream, file, dimensions, dtype)
+            return _parse(stream, file, packed, dimensions, dtype)
     except FileNotFoundError:
         raise ProbeError(f"no file '{file}'; check the path") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -39,7 +40,9 @@ def read_idx(
         ) from error
 
 
-def _parse(stream: IO[bytes], file: Path, dimensions: int | None, dtype: str | None) -> np.ndarray:
+def _parse(
+    stream: IO[bytes], file: Path, packed: bool, dimensions: int | None, dtype: str | None
+) -> np.ndarray:
     head = stream.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or head[3] == 0:
         raise ProbeError(
@@ -59,6 +62,8 @@ def _parse(stream: IO[bytes], file: Path, dimensions: int | None, dtype: str | N
         raise ProbeError(f"'{file}' ends within its header; fetch the file again")
     shape = struct.unpack(f">{head[3]}I", sizes)
     expected = math.prod(shape) * kind.itemsize
+    if packed:
+        check_expansion(expected, file.stat().st_size, f"'{file}'", "fetch the original file again")
     # Never more than the header announces, plus the byte that would betray a surplus: a small
     # compressed file cannot fill the memory.
     data = _read_at_most(stream, expected + 1)
@@ -70,14 +75,9 @@ def _parse(stream: IO[bytes], file: Path, dimensions: int | None, dtype: str | N
     return np.frombuffer(data, dtype=kind).reshape(shape).astype(kind.newbyteorder("="), copy=False)
 
 
-def _read_at_most(stream: IO[bytes], count: int) -> bytes:
+def _read_at_most(stream: IO[bytes], count: int) -> bytearray:
     """Return up to `count` bytes; grows with what is there, not with what a header claims."""
-    parts: list[bytes] = []
-    left = count
-    while left > 0:
-        part = stream.read(min(left, 1 << 24))
-        if not part:
-            break
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+    content = bytearray()
+    while len(content) < count and (part := stream.read(min(count - len(content), 1 << 24))):
+        content += part
+    return content

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
+from ._counted import notes_of
 from ._sizes import Size, border_note, covers_rotation, size_text
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ class ImageSet:
     Attributes
     ----------
     names : one text per image, used in tables.
-    labels : int64 array (N,) or None; `classes` names them when names are known.
+    labels : int64 array (N,) or None; `classes` names them, in their order, when names are known.
     background : what lies beyond the source edge: C fill values in [0, 1] (before normalisation),
         or "reflect".
     notes : sentences a report on these images must carry.
+    available : how many images there were, of which these are taken; None for all.
 
     Convention: canvas and source share their centre; sizes are (rows, columns) in pixels.
     """
@@ -63,6 +65,7 @@ class ImageSet:
     description: str
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] | None = None
+    available: int | None = None
 
     def __post_init__(self) -> None:
         count = len(self.indices)
@@ -140,6 +143,8 @@ class ImageSet:
             indices=self.indices[chosen],
             names=tuple(self.names[i] for i in chosen),
             labels=None if self.labels is None else self.labels[chosen],
+            notes=notes_of(self.notes, self.indices[chosen]),
+            available=len(self) if self.available is None else self.available,
         )
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,15 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..errors import ProbeError
+from ._budget import check_expansion
 from ._decode import plain
-from ._keys import Shape, check_expansion, check_labels, choose, labels_key, layout_of
+from ._keys import Shape, choose, labels_key, layout_of
+from ._labels import check_labels
 from .arrays import check_values, rows_images
 from .images import ImageSet
 
 _BLOCK = 1 << 22
-_MOST_ARRAYS = 10_000
+_MOST_ARRAYS, _LONGEST_HEADER = 10_000, 1 << 16
 
 
 def npz_images(
@@ -46,14 +49,14 @@ def npz_images(
         raise ProbeError(f"'{shown}' is a folder, a device or a pipe; give a file")
     with _damage_named(shown):
         if _is_archive(path):
-            pixels, where, numbers, notes = _archive(path, shown, key, labels)
+            pixels, where, numbers = _archive(path, shown, key, labels)
         else:
             if key is not None or labels is not None:
                 raise ProbeError(f"'{shown}' is a single array without keys; give only its path")
-            pixels, where, numbers, notes = _mapped(path, shown), f"'{shown}'", None, []
+            pixels, where, numbers = _mapped(path, shown), f"'{shown}'", None
         layout = layout_of(pixels.shape, where)
         images = layout.first(pixels)
-        check_values(images, f"{where}: ")
+        notes = check_values(images, f"{where}: ")
         return rows_images(
             images,
             canvas,
@@ -83,7 +86,7 @@ def _mapped(path: Path, shown: str) -> np.ndarray:
 
 def _archive(
     path: Path, shown: str, key: str | None, labels: str | None
-) -> tuple[np.ndarray, str, np.ndarray | None, list[str]]:
+) -> tuple[np.ndarray, str, np.ndarray | None]:
     with zipfile.ZipFile(path) as archive:
         entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
         names = [entry.filename.removesuffix(".npy") for entry in entries]
@@ -99,12 +102,13 @@ def _archive(
         pixels = _member(archive, members[chosen], f"{shown}:{plain(chosen)}")
         if labels is not None and labels not in members:
             choose(labels, shapes, shown)
-        found = labels or labels_key(chosen, len(pixels) if pixels.ndim else 0, shapes)
+        count = len(pixels) if pixels.ndim else 0
+        found = labels_key(chosen, count, shapes) if labels is None else labels
         if found is None:
-            return pixels, f"'{shown}:{plain(chosen)}'", None, []
-        where = f"'{shown}:{plain(found)}'"
-        numbers = check_labels(_member(archive, members[found], where.strip("'")), where)
-        return pixels, f"'{shown}:{plain(chosen)}'", numbers, []
+            return pixels, f"'{shown}:{plain(chosen)}'", None
+        where = f"{shown}:{plain(found)}"
+        numbers = check_labels(_member(archive, members[found], where), count, f"'{where}' has ")
+        return pixels, f"'{shown}:{plain(chosen)}'", numbers
 
 
 def _shape(stream: IO[bytes], shown: str, needed: bool) -> Shape:
@@ -145,8 +149,14 @@ def _header(stream: IO[bytes], shown: str) -> tuple[Shape, Literal["C", "F"], np
     version = npy.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the format is for structured arrays")
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, kind = read(stream)
+    first = version == (1, 0)
+    length = stream.read(2 if first else 4)
+    # NumPy reads what is announced, up to 4 GB, before it looks at it.
+    if int.from_bytes(length, "little") > _LONGEST_HEADER:
+        raise ValueError("a header of an impossible length")
+    head = io.BytesIO(length + stream.read(int.from_bytes(length, "little")))
+    read = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
+    shape, fortran, kind = read(head)
     if kind.hasobject:
         raise ProbeError(
             f"'{shown}' holds Python objects, which are pickles and could run code; "

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import ProbeError
 from .fixed import FixedExamples, LazyPixels, channel_statistics
-from .folders import image_folder
+from .folders import class_numbers, image_folder
 from .images import ImageSet
 
 _KEPT = 2_000_000_000  # bytes of decoded images that are kept in memory
@@ -156,7 +157,9 @@ def _labelled(images: ImageSet, folder: Path) -> ImageSet:
             f"folder '{folder}' holds images but no class sub-folders; "
             "put the images of each class in a folder of its own"
         )
-    return images
+    # Folders called by numbers are classes in the order of these: a network has no others.
+    values = sorted(class_numbers(images.classes or ()).values())
+    return replace(images, labels=np.searchsorted(values, images.labels))
 
 
 def _held_out(images: ImageSet) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from ..networks.replacement import all_paths_pass, as_logits, run_replaced
 from .batch_size import with_batch_size
 from .devices import find_device
 from .inputs import Inputs
+from .labels import check_labels, network_labels
 from .layer_state import LayerState
 from .look import forward_precision, half_warnings
 from .options import Options
@@ -87,7 +88,8 @@ def oracle(
         maps, output = Activations(module, names)(example.clone(), outputs=True)
         logits = as_logits(output, len(example))
         check_finite({**maps, "output": logits}, [image_set.names[i] for i in fit])
-        _check_labels(image_set, evaluation, logits.shape[1])
+        labels, said_of_labels = network_labels(image_set, network, logits.shape[1])
+        check_labels(image_set, labels, evaluation, logits.shape[1])
         refused = {}
         for name in names:
             admitted, reason = all_paths_pass(module, name, example)
@@ -113,6 +115,7 @@ def oracle(
         config,
     )
     provenance["numerics"]["precision"] = chosen.precision
+    provenance["warnings"] += said_of_labels
     provenance["warnings"] += half_warnings(chosen)
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     provenance["warnings"] += [note for layer in held for note in layer.notes]
@@ -120,7 +123,7 @@ def oracle(
         names,
         moves,
         [image_set.names[i] for i in evaluation],
-        None if image_set.labels is None else image_set.labels[evaluation],
+        None if labels is None else labels[evaluation],
         *run.finish(),
         refused,
         chosen,
@@ -249,18 +252,6 @@ class _Run:
             torch.cat(self.errors, dim=-1).numpy(),
             self.variance.compute()[0],
         )
-
-
-def _check_labels(images: ImageSet, indices: list[int], classes: int) -> None:
-    if images.labels is None:
-        return
-    for index in indices:
-        label = int(images.labels[index])
-        if not 0 <= label < classes:
-            raise ProbeError(
-                f"image {images.names[index]!r} has label {label}, the network {classes} classes; "
-                f"give labels from 0 to {classes - 1}, or images without labels"
-            )
 
 
 def _always(replacement: Tensor) -> Callable[[Tensor], Tensor]:

@@ -60,6 +60,7 @@ def describe_run(
         "images": {
             "description": images.description,
             "number": len(images),
+            "available": len(images) if images.available is None else images.available,
             "fit": halves[0],
             "evaluation": halves[1],
             "canvas": list(images.canvas),

@@ -214,7 +214,7 @@ def test_sixteen_bits_by_their_full_range(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("kind", "mode"), [(np.float32, "F"), (np.int32, "I")])
 def test_images_without_a_known_range(tmp_path: Path, kind: type, mode: str) -> None:
-    save(tmp_path / "a.tif", Image.fromarray(np.ones((8, 8), kind)))
+    save(tmp_path / "a.tif", Image.fromarray(np.full((8, 8), 2, kind)))
     message = f"a.tif' cannot be read as an image .*mode {mode}.*8 or 16 bit"
     with pytest.raises(ProbeError, match=message):
         image_folder(tmp_path, canvas=8).batch([0])

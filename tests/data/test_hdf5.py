@@ -114,7 +114,7 @@ def test_declared_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "declares images of 100000x100000 pixels, more than the limit" in line(path, "wide")
     assert "write it in smaller chunks" in line(path, "chunk")
     assert "has type |S2" in line(path, "words")
-    monkeypatch.setattr("invariance_probe.data._keys._LARGE", 1 << 16)
+    monkeypatch.setattr("invariance_probe.data._budget.LARGE", 1 << 16)
     assert "write it without compression" in line(path, "packed")
 
 

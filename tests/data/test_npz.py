@@ -150,7 +150,7 @@ def test_absurd_sizes_are_refused_before_they_are_allocated(tmp_path: Path) -> N
 
 
 def test_zip_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("invariance_probe.data._keys._LARGE", 1 << 16)
+    monkeypatch.setattr("invariance_probe.data._budget.LARGE", 1 << 16)
     np.savez_compressed(tmp_path / "a.npz", images=np.zeros((500, 32, 32), np.uint8))
     assert "would grow from 0.0 to 0 MB; give a file written by numpy.savez" in line(
         npz_images, tmp_path / "a.npz"

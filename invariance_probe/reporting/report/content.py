@@ -132,10 +132,9 @@ def content(runs: Runs) -> Content:
             "probe other transformations"
         )
     measured: list[KindNumbers | OracleNumbers] = [*kinds, *oracles]
-    first = runs.all[0].result.provenance
     provenances = [run.result.provenance for run in runs.all]
-    level = float(_part(first, "options").get("level", 0.95))
-    images = min(numbers.images for numbers in measured)
+    levels = [float(_part(p, "options").get("level", 0.95)) for p in provenances]
+    images = [numbers.images for numbers in measured]
     name = joined(list(dict.fromkeys(_network(p) for p in provenances)))
     found = [plural(numbers.kind) for numbers in measured]
     return Content(
@@ -143,7 +142,7 @@ def content(runs: Runs) -> Content:
         version=__version__,
         what=tuple(_what(runs)),
         answer=tuple(answer(kinds, oracles)),
-        caveats=tuple(caveats(kinds, level, images, oracles)),
+        caveats=tuple(caveats(kinds, levels, images, oracles)),
         kinds=tuple(kinds),
         oracles=tuple(oracles),
         ladders=tuple(
@@ -202,7 +201,7 @@ def _what(runs: Runs) -> list[str]:
         halves = f"{images.get('fit', '?')} served to find alignments and to fit maps, and every "
         halves += f"number reported is of the other {len(run.result.axes['image'])}"
         described = images.get("description", "images that the result does not describe")
-        said[f"The images are {described}: {images.get('number', '?')}{seen}; {halves}."] = None
+        said[f"The images are {described}: {_count(images)}{seen}; {halves}."] = None
         oracle = isinstance(run.result, OracleResult)
         phrases.setdefault((oracle, tuple(layers)), []).extend(_phrases(run.result))
     for (oracle, names), moves in phrases.items():
@@ -295,7 +294,7 @@ def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("network", f"{network.get('name', '?')}; {network.get('description', '')}".rstrip("; ")),
         ("weights, SHA-256", str(network.get("state_sha256") or "not recorded")),
         ("checkpoint, SHA-256", str(network.get("checkpoint_sha256") or "none")),
-        ("images", f"{images.get('description', '?')}: {images.get('number', '?')} "
+        ("images", f"{images.get('description', '?')}: {_count(images)} "
                    f"({images.get('fit', '?')} fit, {images.get('evaluation', '?')} evaluation)"),
         ("images, SHA-256", str(images.get("sha256") or "not recorded")),
         ("transformations", shown),
@@ -312,6 +311,12 @@ def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
                                 *sorted(versions.items())])),
     ]  # fmt: skip
     return [(what, value) for what, value in facts]
+
+
+def _count(images: Mapping[str, Any]) -> str:
+    """How many images were used, of how many, where it was not all."""
+    number, there = images.get("number", "?"), images.get("available")
+    return f"{number} of {there}" if there not in (None, number) else str(number)
 
 
 def _network(provenance: Mapping[str, Any]) -> str:

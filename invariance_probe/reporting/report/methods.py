@@ -114,7 +114,8 @@ def _setup(provenance: Mapping[str, Any]) -> list[str]:
         f"weights begins with {weights[:16] or 'an unknown value'}.",
     ]
     canvas = images.get("canvas") or ["?", "?"]
-    number = images.get("number", "?")
+    number, there = images.get("number", "?"), images.get("available")
+    number = f"{number} of {there}" if there not in (None, number) else number
     out.append(
         f"The images were {images.get('description', 'not described')}: {number}, split once at "
         f"random (seed {options.get('seed', '?')}) into {images.get('fit', '?')} for fitting and "

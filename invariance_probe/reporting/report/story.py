@@ -249,18 +249,27 @@ def answer(kinds: Sequence[KindNumbers], oracles: Sequence[OracleNumbers]) -> li
 
 def caveats(
     kinds: Sequence[KindNumbers],
-    level: float,
-    images: int,
+    level: float | Sequence[float],
+    images: int | Sequence[int],
     oracles: Sequence[OracleNumbers] = (),
 ) -> list[str]:
-    """How far the answer goes: what the intervals cover, and where the numbers are weak."""
+    """How far the answer goes: what the intervals cover, and where the numbers are weak.
+
+    `level` and `images` are one number, or one for each run or kind.
+    """
+    levels = sorted(set(level)) if isinstance(level, Sequence) else [level]
+    counts = sorted(set(images)) if isinstance(images, Sequence) else [images]
+    held = joined([f"{100 * one:g}\u00a0%" for one in levels], "or")
+    by_run = "" if len(levels) == len(counts) == 1 else ", by run"
+    resampled = joined([str(count) for count in counts], "or")
     out = [
-        f"Brackets hold {100 * level:g}\u00a0% intervals from resampling the {images} evaluation "
-        "images. They cover the choice of these images; not the choice of the images used for "
+        f"Brackets hold {held} intervals from resampling the {resampled} evaluation images{by_run}."
+        " They cover the choice of these images; not the choice of the images used for "
         "fitting, nor another training of the network, nor other images."
     ]
-    if images < SMALL:
-        out.append(f"With {images} evaluation images the intervals themselves are rough.")
+    if small := [str(count) for count in counts if count < SMALL]:
+        rough = joined(small, "or")
+        out.append(f"With {rough} evaluation images the intervals themselves are rough.")
     if any(_degenerate(estimate) for numbers in oracles for estimate in _shares(numbers)):
         least = min(numbers.images for numbers in oracles)
         out.append(

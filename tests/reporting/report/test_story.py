@@ -301,6 +301,16 @@ def test_caveats_name_small_samples_narrow_gaps_and_intervals_without_width() ->
     assert "90\u00a0%" in caveats([], 0.9, 50)[0]
 
 
+def test_caveats_give_every_run_its_own_number_of_images_and_level() -> None:
+    several = caveats([], [0.9, 0.95, 0.9], [500, 12, 20, 12])
+    assert several[0].startswith(
+        "Brackets hold 90\u00a0% or 95\u00a0% intervals from resampling the 12, 20 or 500 "
+        "evaluation images, by run. They"
+    )
+    assert several[1] == "With 12 or 20 evaluation images the intervals themselves are rough."
+    assert "the 50 evaluation images. They" in caveats([], [0.95, 0.95], [50, 50])[0]
+
+
 def test_numbers_are_those_of_the_ladder(make_result: Any) -> None:
     from invariance_probe.reporting import ladder_table
 
