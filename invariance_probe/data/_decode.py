@@ -61,7 +61,7 @@ def read_header(opener: Opener, shown: str, home: str = "folder") -> Header:
     with _named(shown, home), opener() as stream, opened(stream) as image:
         size = _upright_size(image, stream)
         deep = _is_deep(image)
-        raw = "".join(str(part) for tile in image.tile for part in tile)
+        raw = "".join(str(part) for tile in getattr(image, "tile", ()) for part in tile)
         # LA, RGB and RGBA with raw modes such as "RGB;16B".
         reduced = not deep and image.mode not in ("I", "F") and ";16" in raw
         grey = image.mode in _GREY

@@ -144,6 +144,7 @@ def test_a_folder_of_images_is_probed_and_replayed(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     config = replace(SMALL, images=str(tmp_path), number=None, layers=("relu1",))
     result = run_config(config)
-    assert sorted(result.provenance["images"])[0] == "beyond_source"
+    assert sorted(result.provenance["images"])[:2] == ["available", "beyond_source"]
+    assert result.provenance["images"]["available"] == 6
     assert result.provenance["images"]["number"] == 6
     assert replay(result).equals(result)
