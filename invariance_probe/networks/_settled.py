@@ -15,7 +15,9 @@ from ._moments import moment_line, moments
 from ._support import like
 
 _AGREE = 2e-3  # px
-_NEAR = 0.5  # of a cell, between centroids of gradients and a place that has no other witness
+# Of a cell, between centroids of gradients and the places of moments or edges that have no other
+# witness. A random 3×3 kernel alone has its centroid half a pixel or more off its middle.
+_NEAR = (1.0, 0.5)
 _LENGTHS = (LONGER, 448, 960)
 
 Size = tuple[int, int]
@@ -153,7 +155,7 @@ def _decided(maps: Maps, layer: str, canvas: Size, along: list[_Along]) -> tuple
             (number, line, deviation(cells, centres, axis, line))
             for number, line in enumerate(lines) if line is not None
         )  # fmt: skip
-        number, line, far = next((one for one in near if one[2] <= _NEAR), (0, None, 0.0))
+        number, line, far = next((one for one in near if one[2] <= _NEAR[one[0]]), (0, None, 0.0))
         if line is None:
             break
         chosen.append(replace(line, error=max(far * abs(line.jump), _AGREE)) if number else line)

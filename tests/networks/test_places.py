@@ -128,6 +128,7 @@ def test_what_stays_in_its_place(middle: Callable[[Tensor], Tensor] | nn.Module)
     assert not frame.estimated
 
 
+torch.manual_seed(0)
 MIX = nn.Conv2d(1, 6, 3, padding=1)
 SMALL = nn.AvgPool2d(4)
 
@@ -168,6 +169,19 @@ def test_other_grids(steps: list[nn.Module], jump: float, offset: float) -> None
     assert frame.jump == pytest.approx((jump, jump), abs=1e-5)
     assert frame.centre_offset == pytest.approx((offset, offset), abs=1e-4)
     assert not frame.estimated
+
+
+@pytest.mark.parametrize("seed", [2, 6, 10])
+def test_places_do_not_hang_on_the_draw_of_weights(seed: int) -> None:
+    # Kernels whose gradients lie more than half a cell off the middle of what they see.
+    torch.manual_seed(seed)
+    mix = nn.Conv2d(1, 6, 3, padding=1)
+    larger = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+    frame = framed(nn.Sequential(mix, SMALL, larger, nn.Identity()), "3")
+    assert frame.jump == pytest.approx((28 / 15, 28 / 15), abs=1e-5)
+    assert frame.centre_offset == pytest.approx((0, 0), abs=1e-4)
+    frame = framed(nn.Sequential(mix, Fn(lambda x: x.flip(3).flip(2)), nn.Identity()), "2")
+    assert frame.jump == pytest.approx((-1, -1), abs=1e-5)
 
 
 class OwnTransformer(nn.Module):

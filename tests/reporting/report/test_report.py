@@ -168,7 +168,7 @@ def test_every_figure_carries_its_data(page: str, folder: Path) -> None:
 
 def test_the_page_says_what_was_measured_on_what(page: str, probed: Result) -> None:
     said = re.sub(r"<[^>]+>", "", page)
-    assert "60, seen at 28×28 pixels; 30 served" in said
+    assert re.search(r"60 of \d+, seen at 28×28 pixels; 30 served", said)
     assert probed.provenance["network"]["state_sha256"] in said
     assert "Under a scaling by 1.5" in said
     assert "only the inverse movement" in said
@@ -276,7 +276,8 @@ def test_latex_is_balanced_and_escaped(probed: Result) -> None:
 
 def test_the_methods_name_every_setting_that_matters(folder: Path, probed: Result) -> None:
     text = (folder / "paper" / "methods.md").read_text(encoding="utf-8")
-    for wanted in ("60, split once at random (seed 0) into 30", "28×28", "rotation:45", "bilinear",
+    assert re.search(r"60 of \d+, split once at random \(seed 0\) into 30", text)
+    for wanted in ("28×28", "rotation:45", "bilinear",
                    "50 bootstrap resamples", "95", "float32", "TF32 off", "nearest cell",
                    "a constant (0)", "[@efron1979bootstrap]", "0.1307"):  # fmt: skip
         assert wanted in text, wanted
