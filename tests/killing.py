@@ -33,10 +33,15 @@ def finished(words: Command, place: Path) -> subprocess.CompletedProcess[str]:
 
 def killed(words: Command, place: Path, after: float, how: int) -> tuple[int, str]:
     """Run a command, send it a signal after some seconds; its exit code and what it said."""
-    process = subprocess.Popen(
-        words, cwd=place, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+    # A shell lets what runs in its background ignore Ctrl-C, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            words, cwd=place, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         _, said = process.communicate(timeout=after)
     except subprocess.TimeoutExpired:

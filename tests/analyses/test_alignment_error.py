@@ -41,7 +41,7 @@ def test_a_folder_per_group_with_tables_provenance_and_figures(
     assert (out / "scaling" / "residuals.csv").read_bytes() == before
     assert script.main([*words, "--overwrite"]) == 0
     assert sorted(path.name for path in out.iterdir()) == [
-        "files.json", "overview", "rotation", "scaling",
+        "overview", "rotation", "scaling",
     ]  # fmt: skip
     assert (out / "overview" / "figures" / "residuals.svg").is_file()
     about = json.loads((out / "overview" / "provenance.json").read_text())
