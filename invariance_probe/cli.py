@@ -25,6 +25,7 @@ from ._console import (
     writing,
 )
 from ._console import options as opt
+from ._console import trust_options as allow
 from ._version import __version__
 
 app = typer.Typer(
@@ -107,47 +108,29 @@ def probe(
     resume: opt.GoOn = False,
     overwrite: opt.Overwrite = False,
     save_every: opt.SaveEvery = 60.0,
+    trust: allow.Trust = False,
 ) -> None:
     """Probe a network on images; write tables and figures."""
     given = {
-        "network": network,
-        "checkpoint": _text(checkpoint),
-        "checkpoint_entry": checkpoint_entry,
-        "checkpoint_prefix": checkpoint_prefix,
-        "allow_partial": allow_partial or None,
-        "by_order": by_order or None,
-        "arguments": reading.arguments(network_arg),
+        "network": network, "checkpoint": _text(checkpoint), "checkpoint_entry": checkpoint_entry,
+        "checkpoint_prefix": checkpoint_prefix, "allow_partial": allow_partial or None,
+        "by_order": by_order or None, "arguments": reading.arguments(network_arg),
         "layers": reading.words(layers),
         "transforms": " ".join(transforms) if transforms else None,
-        "images": images,
-        "data_root": _text(data_root),
-        "train": train,
-        "number": number,
-        "image_channels": image_channels,
-        "skip_damaged": skip_damaged or None,
-        "workers": workers,
-        "canvas": reading.canvas_size(canvas),
-        "mean": reading.numbers("--mean", mean),
-        "std": reading.numbers("--std", std),
-        "device": device,
-    }
+        "images": images, "data_root": _text(data_root), "train": train, "number": number,
+        "image_channels": image_channels, "skip_damaged": skip_damaged or None, "workers": workers,
+        "canvas": reading.canvas_size(canvas), "mean": reading.numbers("--mean", mean),
+        "std": reading.numbers("--std", std), "device": device,
+    }  # fmt: skip
     options = {
-        "weighting": weighting,
-        "map_interpolation": map_interpolation,
-        "image_interpolation": image_interpolation,
-        "family": family,
-        "channels": channel_maps,
-        "per_image": per_image,
-        "erode": erode,
-        "batch_size": reading.batch_size(batch_size),
-        "precision": precision,
-        "memory": memory,
-        "resamples": resamples,
-        "seed": seed,
-    }
+        "weighting": weighting, "map_interpolation": map_interpolation,
+        "image_interpolation": image_interpolation, "family": family, "channels": channel_maps,
+        "per_image": per_image, "erode": erode, "batch_size": reading.batch_size(batch_size),
+        "precision": precision, "memory": memory, "resamples": resamples, "seed": seed,
+    }  # fmt: skip
     probing.probe(
         out, given, options, config=config, figures=figures, resume=resume, overwrite=overwrite,
-        save_every=save_every,
+        save_every=save_every, trust=trust,
     )  # fmt: skip
 
 
@@ -268,21 +251,22 @@ def animate(
     width: opt.AnimationWidth = 900,
     seconds: opt.SecondsPerFrame = 0.12,
     overwrite: opt.Overwrite = False,
+    trust: allow.Trust = False,
 ) -> None:
     """Show maps moving with the input and moved back: GIF, MP4, or an interactive page."""
     animating.animate(
-        run, out, html, image=image, channel=channel, width=width, seconds=seconds,
+        run, out, html, image=image, channel=channel, width=width, seconds=seconds, trust=trust,
         overwrite=overwrite, network=network, checkpoint=_text(checkpoint),
         checkpoint_entry=checkpoint_entry, checkpoint_prefix=checkpoint_prefix,
-        allow_partial=allow_partial or None,
-        by_order=by_order or None, arguments=reading.arguments(network_arg),
-        layers=reading.words(layers), transforms=" ".join(transforms) if transforms else None,
+        allow_partial=allow_partial or None, by_order=by_order or None,
+        arguments=reading.arguments(network_arg), layers=reading.words(layers),
+        transforms=" ".join(transforms) if transforms else None,
         images=images, data_root=_text(data_root), number=number if run is None else None,
         image_channels=image_channels, canvas=reading.canvas_size(canvas), device=device,
     )  # fmt: skip
 
 
-@app.command()
+@app.command(cls=reading.Greedy)
 def report(
     runs: opt.Runs,
     out: opt.ReportOut = Path("report"),
@@ -290,17 +274,37 @@ def report(
     figure_width: opt.PaperWidth = None,
     viewer: opt.Viewer = True,
     overwrite: opt.Overwrite = False,
+    network: allow.TrustedNetwork = None,
+    network_arg: allow.TrustedArg = None,
+    checkpoint: allow.TrustedCheckpoint = None,
+    image_set: allow.TrustedImages = None,
+    data_root: allow.TrustedRoot = None,
+    trust: allow.Trust = False,
 ) -> None:
     """Write the report of results: one HTML page, Markdown, and files for a paper."""
     reporting.report(
-        runs, out, paper=paper, figure_width=figure_width, viewer=viewer, overwrite=overwrite
-    )
+        runs, out, paper=paper, figure_width=figure_width, viewer=viewer, overwrite=overwrite,
+        trust=reading.allowed(trust, network, network_arg, checkpoint, image_set, data_root),
+    )  # fmt: skip
 
 
-@app.command()
-def verify(runs: opt.Runs, images: opt.Replayed = 8, full: opt.Full = False) -> None:
+@app.command(cls=reading.Greedy)
+def verify(
+    runs: opt.Runs,
+    images: opt.Replayed = 8,
+    full: opt.Full = False,
+    network: allow.TrustedNetwork = None,
+    network_arg: allow.TrustedArg = None,
+    checkpoint: allow.TrustedCheckpoint = None,
+    image_set: allow.TrustedImages = None,
+    data_root: allow.TrustedRoot = None,
+    trust: allow.Trust = False,
+) -> None:
     """Check that the numbers of stored results hold; exits with 1 if some do not."""
-    reporting.verify(runs, images=images, full=full)
+    reporting.verify(
+        runs, images=images, full=full,
+        trust=reading.allowed(trust, network, network_arg, checkpoint, image_set, data_root),
+    )  # fmt: skip
 
 
 @app.command(cls=reading.Greedy)
@@ -324,13 +328,15 @@ def train(
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     tensorboard: opt.TensorBoard = None,
+    trust: allow.Trust = False,
 ) -> None:
     """Train a classifier, with or without spatial transformers, once per seed."""
     architecture = {"backbone": backbone, "family": family, "width": width}
     training.train(
         network, out, architecture=architecture | (reading.arguments(network_arg) or {}),
         settings=settings, seeds=seeds, device=device, resume=resume, overwrite=overwrite,
-        tensorboard=tensorboard, data=data, data_root=data_root, preset=preset, number=number,
+        tensorboard=tensorboard, trust=trust, data=data, data_root=data_root, preset=preset,
+        number=number,
     )  # fmt: skip
 
 
@@ -344,21 +350,17 @@ def evaluate(
     data: opt.TestData = None,
     data_root: opt.DataFolder = None,
     number: opt.Examples = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the transformations.")] = 0,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Changes no result.", show_default="100 on the CPU, 500 elsewhere"
-        ),
-    ] = None,
+    seed: opt.SeedOfPasses = 0,
+    batch_size: opt.BatchOfPasses = None,
     device: opt.Device = None,
     out: opt.TableOut = None,
     overwrite: opt.Overwrite = False,
+    trust: allow.Trust = False,
 ) -> None:
     """Measure the test errors of trained runs over several fresh passes."""
     training.evaluate(
         runs, passes=passes, data=data, data_root=data_root, number=number, seed=seed,
-        batch_size=batch_size, device=device, out=out, overwrite=overwrite,
+        batch_size=batch_size, device=device, out=out, overwrite=overwrite, trust=trust,
     )  # fmt: skip
 
 

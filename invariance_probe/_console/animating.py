@@ -23,6 +23,7 @@ def animate(
     width: int,
     seconds: float,
     overwrite: bool,
+    trust: bool,
     **given: Any,
 ) -> None:
     """Take pictures and write them as an animation, a page, or both.
@@ -37,7 +38,7 @@ def animate(
     if channel is not None:
         chosen["channels"] = [channel]
     with talk.progress("taking pictures") as chosen["progress"]:
-        pictures = _pictures(run, given, chosen)
+        pictures = _pictures(run, given, chosen, trust)
     from ..reporting.viewer import animation_frames, viewer_page, write_animation
     from ..training.progress import write_atomically
 
@@ -53,10 +54,13 @@ def animate(
         talk.say(str(html))
 
 
-def _pictures(run: Path | None, given: dict[str, Any], chosen: dict[str, Any]) -> Pictures:
+def _pictures(
+    run: Path | None, given: dict[str, Any], chosen: dict[str, Any], trust: bool
+) -> Pictures:
     from ..probing import load_result
     from ..probing.picture_values import load_pictures
     from ..probing.pictures import pictures_of
+    from ..probing.trust import is_repeated
 
     if run is None:
         config = reading.configured({}, given, {})
@@ -65,12 +69,9 @@ def _pictures(run: Path | None, given: dict[str, Any], chosen: dict[str, Any]) -
             config = reading.with_layers(config)
         return pictures_of(config, **chosen)
     shown = {"layers": given.pop("layers"), "transforms": given.pop("transforms")}
-    if extra := [name for name, value in given.items() if value is not None]:
-        raise ProbeError(
-            f"{run} already says which {extra[0].replace('_', ' ')} to take; leave "
-            f"--{extra[0].replace('_', '-')} out, or leave {run} out and name everything"
-        )
+    named = {name: value for name, value in given.items() if value is not None}
     if run.suffix == ".npz":
+        _check_nothing_else(run, named)
         asked = [n for n, v in {**shown, **chosen}.items() if v is not None and n != "progress"]
         if asked:
             raise ProbeError(
@@ -78,7 +79,20 @@ def _pictures(run: Path | None, given: dict[str, Any], chosen: dict[str, Any]) -
                 "a result"
             )
         return load_pictures(run)
-    return pictures_of(load_result(run), **shown, **chosen)
+    result = load_result(run)
+    stored = result.provenance.get("config") or {}
+    _check_nothing_else(run, {n: v for n, v in named.items() if not is_repeated(n, v, stored)})
+    return pictures_of(result, trust=trust or named, **shown, **chosen)
+
+
+def _check_nothing_else(run: Path, named: dict[str, Any]) -> None:
+    """Refuse options that would say something else than the run."""
+    for name in named:
+        option = name.replace("_", "-")
+        raise ProbeError(
+            f"{run} already says which {name.replace('_', ' ')} to take; leave --{option} out, or "
+            f"leave {run} out and name everything"
+        )
 
 
 def _check_targets(

@@ -76,6 +76,8 @@ Transforms = Annotated[
 Images = Annotated[
     str | None,
     Option(
+        "--images",
+        "--image-set",
         metavar="WHICH",
         help="digits (embedded), a folder of images, data.npz:KEY, data.npy, data.h5:/DATASET, "
         "shards-{000..003}.tar, or a torchvision data set such as mnist. "
@@ -373,4 +375,9 @@ Paper = Annotated[
         "--paper",
         help="Also write paper/: figures (PDF, SVG, PNG, data), tables, references, methods.",
     ),
+]
+SeedOfPasses = Annotated[int, Option(metavar="N", help="Of the transformations.")]
+BatchOfPasses = Annotated[
+    int | None,
+    Option(metavar="N", help="Changes no result.", show_default="100 on the CPU, 500 elsewhere"),
 ]

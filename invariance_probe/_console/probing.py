@@ -36,6 +36,7 @@ def probe(
     resume: bool,
     overwrite: bool,
     save_every: float,
+    trust: bool,
 ) -> None:
     """Probe what the options say; the first process alone writes tables and figures."""
     if resume and overwrite:
@@ -47,7 +48,9 @@ def probe(
     from ..probing.unfinished import Unfinished, unfinished_folder
 
     stored = reading.stored_config(config)
-    reading.configured(stored, given, options)  # the cheapest checks come first
+    first = reading.configured(stored, given, options)  # the cheapest checks come first
+    if config is not None:
+        reading.check_stored(first, given, trust, config)
     writing.check_apart(out, given["images"] or stored.get("images"))
     device = given["device"] or stored.get("device") or "cpu"
     reading.check_device(device)
@@ -63,10 +66,12 @@ def probe(
         waiting = group.from_main(look)
         if waiting.whole:
             if group.main:
-                _complete(out, given, options, config=config, figures=figures)
+                _complete(out, given, options, config=config, figures=figures, trust=trust)
             return
         if resume and waiting.about is not None and config is None:
             stored = _unfinished_config(waiting.about["identity"])
+            asked_for = reading.configured(stored, given, options)
+            reading.check_stored(asked_for, given, trust, unfinished_folder(out))
         chosen = reading.configured(stored, given, options)
         writing.check_apart(out, chosen.images)
         with group.together():
@@ -107,8 +112,9 @@ def _waiting(out: Path, *, asked: bool, resume: bool, overwrite: bool) -> _Waiti
 
 
 def _complete(
-    out: Path, given: dict[str, Any], options: dict[str, Any], *, config: Path | None, figures: bool
-) -> None:
+    out: Path, given: dict[str, Any], options: dict[str, Any], *, config: Path | None,
+    figures: bool, trust: bool,
+) -> None:  # fmt: skip
     """A result that is whole already: draw the figures that it lacks."""
     from ..probing import ProbeConfig, load_result
     from ..probing.config import load_images, load_network
@@ -128,6 +134,7 @@ def _complete(
         _finish(result, out, None, None, figures=False)
         return
     chosen = ProbeConfig.from_dict(held)
+    reading.check_stored(chosen, given, trust, out)
     network = load_network(chosen)
     _finish(result, out, network, load_images(chosen, network), figures=True)
 
@@ -166,6 +173,7 @@ def _run(
     from .. import probing
     from ..geometry import parse_transforms
     from ..probing.config import load_images, load_network
+    from ..probing.trust import allowing
 
     try:
         with stopping(saving=True) as stop, talk.progress("probing") as report:
@@ -181,15 +189,18 @@ def _run(
         if (keeper.folder / "state.json").is_file():
             several = os.environ.get("WORLD_SIZE", "1") != "1"
             how = "the same torchrun -m invariance_probe" if several else "invariance-probe"
-            stopped.args = (f"go on with: {how} probe --resume --out {out}",)
+            stopped.args = (f"go on with: {how} probe --resume --out {out}{allowing(chosen)}",)
         raise
     return result, network, images
 
 
-def _unfinished_config(identity: dict[str, Any]) -> dict[str, Any]:
-    config = identity.get("config")
+def _unfinished_config(identity: Any) -> dict[str, Any]:
+    held = identity if isinstance(identity, dict) else {}
+    config, options = held.get("config"), held.get("options", {})
+    if not isinstance(config or {}, dict) or not isinstance(options, dict):
+        raise ProbeError("the unfinished probe holds no configuration; begin again (--overwrite)")
     if not config:
         raise ProbeError(
             "this probe was begun on Python objects; go on with it from the script that began it"
         )
-    return {**config, "options": identity["options"]}
+    return {**config, "options": options}

@@ -18,6 +18,7 @@ from .talk import hint
 
 if TYPE_CHECKING:
     from ..probing import ProbeConfig
+    from ..probing.trust import Trust
 
 
 class Greedy(TyperCommand):
@@ -104,6 +105,30 @@ def arguments(
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 read[key] = parse(text)
     return read
+
+
+def allowed(
+    trust: bool,
+    network: str | None,
+    network_arg: Sequence[str] | None,
+    checkpoint: Path | None,
+    images: str | None,
+    data_root: Path | None,
+) -> Trust:
+    """What of stored configurations may be called and read: all, or what the user has repeated."""
+    given = {
+        "network": network, "arguments": arguments(network_arg), "checkpoint": checkpoint,
+        "images": images, "data_root": data_root,
+    }  # fmt: skip
+    return trust or {name: value for name, value in given.items() if value is not None}
+
+
+def check_stored(config: ProbeConfig, given: dict[str, Any], trust: bool, where: object) -> None:
+    """Refuse what a stored configuration names, unless the options that were given name it too."""
+    from ..probing.trust import check_trusted
+
+    named = {name: value for name, value in given.items() if value is not None}
+    check_trusted(config, trust or named, str(where))
 
 
 def stored_config(path: Path | None) -> dict[str, Any]:

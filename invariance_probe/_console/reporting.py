@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from . import ending
 from .talk import progress, say
 from .writing import place
+
+if TYPE_CHECKING:
+    from ..probing.trust import Trust
 
 
 def report(
@@ -20,23 +24,28 @@ def report(
     figure_width: float | None,
     viewer: bool,
     overwrite: bool,
+    trust: Trust,
 ) -> None:
     """Write the report of the results in the folders and say where it lies."""
     from ..reporting.report import check_report_free
     from ..reporting.report import report as write
 
     check_report_free(out, overwrite=overwrite)
+    missing: list[str] = []
     with place(out), progress("reporting") as tell:
         page = write(
             list(runs), out, paper=paper, viewer=viewer, overwrite=overwrite, processes=2,
+            trust=trust, notice=missing.append,
             figure_width=85.0 if figure_width is None else figure_width,
             progress=lambda text: tell(0, 0, text),
         )  # fmt: skip
     ending.written.append(out)
+    for line in missing:
+        say(line, "yellow")
     say(f"report: {page}", "bold")
 
 
-def verify(runs: Sequence[Path], *, images: int, full: bool) -> None:
+def verify(runs: Sequence[Path], *, images: int, full: bool, trust: Trust) -> None:
     """Check stored results; exit code 1 where something does not hold."""
     from ..probing.verification import holds
     from ..probing.verification import verify as check
@@ -51,7 +60,7 @@ def verify(runs: Sequence[Path], *, images: int, full: bool) -> None:
     for run in runs:
         for folder in result_folders(run):
             with progress(f"checking {folder.name}") as tell:
-                checks = check(folder, images=images, full=full,
+                checks = check(folder, images=images, full=full, trust=trust,
                                progress=lambda text, tell=tell: tell(0, 0, text))  # type: ignore[misc]  # fmt: skip
             say(str(folder), "bold")
             for one in checks:

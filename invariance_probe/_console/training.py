@@ -31,6 +31,7 @@ def train(
     resume: bool,
     overwrite: bool,
     tensorboard: Path | None,
+    trust: bool,
     **given: Any,
 ) -> None:
     """Train what the options say; `given` are data, data_root, preset and number."""
@@ -50,11 +51,13 @@ def train(
     place = device or "cpu"
     reading.check_device(place)
     from ..training import TrainConfig, architecture_for, preset, train_run
+    from ..training.config import check_trusted_data
     from ..training.runs import run_config, run_examples
 
     examples = None
     if network is None:
         config = run_config(out)
+        check_trusted_data(config, trust, out)
     else:
         data, name = given["data"] or "mnist-r", given["preset"] or "quick"
         root = given["data_root"]
@@ -84,7 +87,8 @@ def train(
         if overwrite and older is not None and older == _stamp(out):
             stopped.args = (f"the older run in {out} is kept",)
         elif (out / "config.json").exists():
-            stopped.args = (f"go on with: invariance-probe train --resume --out {out}",)
+            allowed = " --trust" * bool(config.files)
+            stopped.args = (f"go on with: invariance-probe train --resume --out {out}{allowed}",)
         raise
     if not talk.main():
         return
@@ -114,6 +118,7 @@ def evaluate(
     device: str | None,
     out: Path | None,
     overwrite: bool,
+    trust: bool,
 ) -> None:
     """Measure the errors of runs, print them and write the table."""
     if out is not None and out.exists() and (out.is_dir() or not overwrite):
@@ -124,10 +129,14 @@ def evaluate(
 
     from ..data.catalogue import load_examples
     from ..training import load_run
+    from ..training.config import check_trusted_data
     from ..training.progress import write_atomically
     from ..training.tables import evaluate_run, summarise_errors
 
     loaded = [load_run(folder) for folder in dict.fromkeys(runs)]
+    for run in loaded:
+        if data is None:
+            check_trusted_data(run.config, trust, run.folder, data_root)
     total = sum(len(run.networks) for run in loaded)
     tables: list[pd.DataFrame] = []
     done = 0

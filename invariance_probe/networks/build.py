@@ -22,6 +22,7 @@ from ._words import few, shown
 from .architecture import parse_architecture
 from .checkpoints import Fit, checkpoint_sha256, file_sha256, load_checkpoint, metadata
 from .classifiers import MnistCNN
+from .factories import WEIGHT_FILES, find_factory
 from .network import Network, Preset
 from .siblings import siblings
 from .stn import Classifier, build_classifier
@@ -36,7 +37,6 @@ from .zoo import (
 )
 
 _MNIST = ((0.1307,), (0.3081,))
-_FILES = (".pt", ".pth", ".pt2", ".ckpt", ".pts", ".torchscript", ".index.json")
 _TEXT = 10_000  # letters of the metadata's longest number or list
 _CONTROLS = ("gaussian_derivatives", "orbit_bank", "oriented_bank", "pointwise")
 
@@ -96,7 +96,7 @@ def build_network(
         return replace(symmetrised(own), name=spec)
     if spec.endswith(".safetensors"):
         return _trained(spec, checkpoint, kwargs)
-    if spec.endswith(_FILES):
+    if spec.endswith(WEIGHT_FILES):
         raise ProbeError(
             f"{shown(spec)} holds weights but no layers that can be observed (nor is code of a "
             "TorchScript or torch.export archive ever run); give the network they are of, a name "
@@ -293,18 +293,7 @@ def _unknown(name: str) -> ProbeError:
 def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str, Any]) -> Network:
     spec = f"{module_name}:{attribute}"
     with _importing_from_here():
-        factory: Any = _imported(module_name)
-        for part in attribute.split("."):
-            if not hasattr(factory, part):
-                near = difflib.get_close_matches(part, dir(factory), n=3, cutoff=0.5)
-                hint = f"; did you mean {', '.join(near)}?" if near else ""
-                raise ProbeError(f"module {module_name!r} has no {attribute!r}{hint}")
-            factory = getattr(factory, part)
-        if not callable(factory):
-            raise ProbeError(
-                f"{spec} is a {type(factory).__name__}, not a callable; name a function or class "
-                "that returns the network"
-            )
+        factory = find_factory(_imported(module_name), module_name, attribute)
         before = torch.get_rng_state()
         built = _called(spec, factory, kwargs)
         drawn = not torch.equal(before, torch.get_rng_state())

@@ -36,6 +36,8 @@ _KINDS: dict[str, Any] = {
     "image_channels": (int, type(None)),
     "skip_damaged": bool,
     "workers": int,
+    "data_root": (str, type(None)),
+    "checkpoint": (str, type(None)),
 }
 
 
@@ -99,6 +101,8 @@ class ProbeConfig:
             if value is not None:
                 plain = tuple(value) if isinstance(value, (list, tuple)) else (value,)
                 object.__setattr__(self, name, plain)
+        if not all(isinstance(name, str) for name in self.layers):
+            raise ProbeError("layers of a configuration must be texts: names or patterns")
         if self.canvas is not None:
             if len(self.canvas) != 2:
                 raise ProbeError(f"canvas={self.canvas!r} must be two numbers: rows and columns")
@@ -220,17 +224,3 @@ def load_images(config: ProbeConfig, network: Network) -> ImageSet:
             ".h5 or .tar file, or a torchvision data set name together with its --data-root"
         )
     return images if config.number is None else images.take(config.number, config.options.seed)
-
-
-def replay(result: Result, progress: Progress | None = None) -> Result:
-    """Run again what a result's configuration names.
-
-    Raises ProbeError for results of networks or images that were passed as Python objects.
-    """
-    config = result.provenance.get("config")
-    if not config:
-        raise ProbeError(
-            "this result was measured on Python objects and has no configuration to replay; "
-            "probe with run_config(ProbeConfig(...)) or the command line"
-        )
-    return run_config(ProbeConfig.from_dict(config), progress)

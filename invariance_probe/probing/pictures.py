@@ -27,6 +27,7 @@ from .picture_values import Pictures
 from .plan import as_transforms, batches, measuring, split
 from .provenance import state_sha256
 from .result import Result
+from .trust import Trust, stored_config
 
 T = TypeVar("T")
 
@@ -159,16 +160,20 @@ def pictures_of(
     *,
     layers: str | Sequence[str] | None = None,
     transforms: str | None = None,
+    trust: Trust = False,
     **given: Any,
 ) -> Pictures:
     """Take pictures of what a run measured, from its stored configuration.
 
     Network and images are built again; shown are the first images of the evaluation half. Residuals
     are those of the run: same μ, same cells. By default 4 of its layers, evenly spaced, and 36 of
-    its transformations at most. `given` goes to `take_pictures`.
+    its transformations at most. What a result names beyond the package's own is called and read
+    with `trust` only, as for `stored_config`; a ProbeConfig is the caller's own. `given` goes to
+    `take_pictures`.
 
-    Raises ProbeError for results of networks or images that were passed as Python objects, and
-    where what the configuration names is no longer what was measured.
+    Raises Untrusted for what `trust` does not allow, and ProbeError for results of networks or
+    images that were passed as Python objects, and where what the configuration names is no longer
+    what was measured.
     """
     config, result = source, None
     if isinstance(source, Result):
@@ -178,7 +183,7 @@ def pictures_of(
                 "this result was measured on Python objects, which it does not hold; take pictures "
                 "with take_pictures(network, layers, transforms, images)"
             )
-        config = ProbeConfig.from_dict(stored)
+        config = stored_config(stored, trust)
     if not isinstance(config, ProbeConfig):
         raise ProbeError(f"pictures of {source!r}: give a Result or a ProbeConfig")
     network = load_network(config)

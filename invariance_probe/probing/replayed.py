@@ -10,19 +10,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..alignment import Variance, squared_errors
+from ..errors import ProbeError
 from ..geometry import Frame, Transform, parse_transforms, valid_cells, warp
 from ..networks import Activations, measure_frames
 from ..networks.network import resolved
-from .config import ProbeConfig, load_images, load_network
+from .config import ProbeConfig, load_images, load_network, run_config
 from .inputs import Inputs
 from .options import Options
 from .provenance import state_sha256
 from .result import Result
-from .run import as_transforms, measuring, split
+from .run import Progress, as_transforms, measuring, split
+from .trust import Trust, stored_config
 
 Array = NDArray[np.float64]
 
 _BATCH = 32
+
+
+def replay(result: Result, progress: Progress | None = None, *, trust: Trust = False) -> Result:
+    """Run again what a result's configuration names.
+
+    `trust` is needed where that is not all the package's own, as for `stored_config`.
+
+    Raises ProbeError for results of networks or images that were passed as Python objects, and
+    Untrusted for what `trust` does not allow.
+    """
+    config = result.provenance.get("config")
+    if not config:
+        raise ProbeError(
+            "this result was measured on Python objects and has no configuration to replay; "
+            "probe with run_config(ProbeConfig(...)) or the command line"
+        )
+    return run_config(stored_config(config, trust), progress)
 
 
 def replayed_errors(

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from ..alignment import ratio
 from ..errors import ProbeError
 from .assemble import recovered
-from .config import ProbeConfig, replay
+from .config import ProbeConfig
 from .hashes import HASH_FILE, file_hash
 from .oracle_result import OracleResult, load_oracle
-from .replayed import replayed_errors
+from .replayed import replay, replayed_errors
 from .result import Result, load_result
+from .trust import Trust, Untrusted, stored_config
 
 Array = NDArray[np.float64]
 
@@ -41,7 +42,12 @@ class Check:
 
 
 def verify(
-    folder: str | Path, *, images: int = 8, full: bool = False, progress: Said | None = None
+    folder: str | Path,
+    *,
+    images: int = 8,
+    full: bool = False,
+    trust: Trust = False,
+    progress: Said | None = None,
 ) -> list[Check]:
     """Check a stored probe or oracle result, from its files to its numbers.
 
@@ -49,7 +55,9 @@ def verify(
     the sums per image; and, where the result has a configuration, replays it: by default the first
     `images` evaluation images under every transformation, for the rungs that need no fitting (and
     the best alignment and channel permutation as they are stored), with `full` the whole run and
-    every number. `progress` is called with what is being done.
+    every number. What the configuration names beyond the package's own is called and read with
+    `trust` only (as for `stored_config`); without, the replay is not done, and its check says what
+    would have been called. `progress` is called with what is being done.
 
     Raises ProbeError when the folder holds no result, or a damaged one.
     """
@@ -62,10 +70,10 @@ def verify(
     checks.append(_tables(result))
     if full:
         say("replaying everything")
-        checks.append(_replay_all(result))
+        checks.append(_replay_all(result, trust))
     else:
         say(f"replaying {images} images")
-        checks.append(_replay_sample(result, images))
+        checks.append(_replay_sample(result, images, trust))
     return checks
 
 
@@ -132,11 +140,11 @@ def _tables(result: Result | OracleResult) -> Check:
     return Check(what, same, said)
 
 
-def _replay_sample(result: Result | OracleResult, images: int) -> Check:
+def _replay_sample(result: Result | OracleResult, images: int, trust: Trust) -> Check:
     what = "replay of a sample"
     if isinstance(result, OracleResult):
         return Check(what, None, "an oracle is replayed as a whole; give --full")
-    config, reason = _config(result)
+    config, reason = _config(result, trust)
     if config is None:
         return Check(what, None, reason)
     if str(result.provenance.get("options", {}).get("precision", "float32")) != "float32":
@@ -166,9 +174,9 @@ def _replay_sample(result: Result | OracleResult, images: int) -> Check:
     return Check(what, same, said if same else f"{said} ({where}), above {allowed:.0e}")
 
 
-def _replay_all(result: Result | OracleResult) -> Check:
+def _replay_all(result: Result | OracleResult, trust: Trust) -> Check:
     what = "replay of the whole run"
-    config, reason = _config(result)
+    config, reason = _config(result, trust)
     if config is None:
         return Check(what, None, reason)
     if isinstance(result, OracleResult):
@@ -189,7 +197,7 @@ def _replay_all(result: Result | OracleResult) -> Check:
         return Check(
             what, differ == 0 and worst <= TOLERANCE, f"{said}largest deviation {worst:.1e}"
         )
-    again = replay(result)
+    again = replay(result, trust=trust)
     if again.errors.shape != result.errors.shape or dict(again.axes) != dict(result.axes):
         return Check(what, False, "the replay has other layers, transformations or images")
     if again.content_hash == result.content_hash:
@@ -203,11 +211,13 @@ def _replay_all(result: Result | OracleResult) -> Check:
     return Check(what, same, f"another content hash; largest deviation {worst:.1e}")
 
 
-def _config(result: Result | OracleResult) -> tuple[ProbeConfig | None, str]:
+def _config(result: Result | OracleResult, trust: Trust) -> tuple[ProbeConfig | None, str]:
     stored = result.provenance.get("config")
     if not stored:
         return None, "measured on Python objects: there is no configuration to replay"
     try:
-        return ProbeConfig.from_dict(stored), ""
+        return stored_config(stored, trust), ""
+    except Untrusted as refusal:
+        return None, str(refusal)
     except ProbeError as error:
         return None, f"the configuration cannot be read: {error}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._limits import COUNT, SEED, check_whole, quoted
+from ..data.catalogue import example_names
 from ..data.examples import Examples
 from ..errors import ProbeError
 from ..networks.architecture import Architecture, parse_architecture
@@ -42,6 +43,10 @@ class TrainConfig:
     number: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("data", "preset", "data_root"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name == "data"):
+                raise ProbeError(f"{name} of a training run must be a text; give a name or folder")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ProbeError(
                 f"seeds {', '.join(map(str, self.seeds)) or '(none)'}; give different ones from 0 "
@@ -53,6 +58,12 @@ class TrainConfig:
             raise ProbeError(
                 f"{quoted(self.number)} training examples; give at least 1 and at most {COUNT}"
             )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files and folders outside the package that the data are read from."""
+        named = self.data.lower() in example_names()
+        return (*(() if named else (self.data,)), *((self.data_root,) if self.data_root else ()))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -69,6 +80,8 @@ class TrainConfig:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrainConfig:
         """Return the configuration of `as_dict`; ProbeError for other fields or values."""
+        if not isinstance(values, Mapping):
+            raise ProbeError("the configuration of a training run is no object; train it again")
         known = [one.name for one in fields(TrainConfig)]
         for name in values:
             if name not in known:
@@ -82,6 +95,23 @@ class TrainConfig:
         given["recipe"] = Recipe.from_dict(values.get("recipe", {}))
         given["seeds"] = tuple(values.get("seeds", (0,)))
         return TrainConfig(**given)
+
+
+def check_trusted_data(
+    config: TrainConfig, trust: bool, where: object, root: object = None
+) -> None:
+    """Refuse files that the configuration in a run's folder names, unless they are trusted.
+
+    `root` takes the place of the folder of the data. Raises ProbeError that says what would have
+    been read.
+    """
+    read = [one for one in config.files if root is None or one != config.data_root]
+    if read and not trust:
+        raise ProbeError(
+            f"the run in {where} would read {' and '.join(map(repr, read))}; if you know it, name "
+            "the data again (evaluate: --data, --data-root; train: the whole command), or give "
+            "--trust"
+        )
 
 
 def architecture_for(name: str, data: str, examples: Examples, /, **given: Any) -> Architecture:

@@ -18,6 +18,7 @@ from invariance_probe.geometry import rotation
 from invariance_probe.probing import (
     Options,
     ProbeConfig,
+    Untrusted,
     load_result,
     probe,
     replay,
@@ -147,4 +148,6 @@ def test_a_folder_of_images_is_probed_and_replayed(tmp_path):
     assert sorted(result.provenance["images"])[:2] == ["available", "beyond_source"]
     assert result.provenance["images"]["available"] == 6
     assert result.provenance["images"]["number"] == 6
-    assert replay(result).equals(result)
+    with pytest.raises(Untrusted, match="--image-set"):
+        replay(result)
+    assert replay(result, trust=True).equals(result)

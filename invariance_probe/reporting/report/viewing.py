@@ -7,7 +7,8 @@ from collections.abc import Callable
 from markupsafe import Markup
 
 from ...errors import ProbeError
-from ...probing import pictures_of
+from ...probing import Untrusted, pictures_of
+from ...probing.trust import Trust
 from ..viewer import viewer_fragment
 from .page import Extra
 from .runs import Runs
@@ -15,11 +16,17 @@ from .runs import Runs
 _NAME, _TITLE = "viewer", "See for yourself"
 
 
-def viewer(runs: Runs, progress: Callable[[str], None] | None = None) -> Extra | None:
+def viewer(
+    runs: Runs,
+    progress: Callable[[str], None] | None = None,
+    trust: Trust = False,
+    notice: Callable[[str], None] | None = None,
+) -> Extra | None:
     """One viewer per probe, from pictures taken by running its network again.
 
-    Where that is not possible (Python objects, files that are gone) the section says why. None
-    without any probe.
+    Where that is not possible (Python objects, files that are gone, names of others' code and files
+    that `trust` does not allow) the section says why, and `notice` is called with the last of
+    these. None without any probe.
     """
     pieces: list[Markup] = []
     style = script = ""
@@ -29,8 +36,10 @@ def viewer(runs: Runs, progress: Callable[[str], None] | None = None) -> Extra |
         if progress is not None:
             progress(f"pictures of {name}")
         try:
-            fragment = viewer_fragment(pictures_of(result))
+            fragment = viewer_fragment(pictures_of(result, trust=trust))
         except ProbeError as error:
+            if notice is not None and isinstance(error, Untrusted):
+                notice(f"no pictures of {name}: {error}")
             pieces.append(Markup("<p>There are no pictures of this run: {}.</p>").format(error))
             continue
         pieces.append(Markup(fragment.html))  # names in it are escaped where it is made

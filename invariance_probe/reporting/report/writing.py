@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ...probing.folders import check_free, whole_folder
+from ...probing.trust import Trust
 from ..style import NARROW, checked_width
 from .content import as_json, content
 from .drawing import drawing
@@ -31,7 +32,9 @@ def report(
     extras: Sequence[Extra] = (),
     processes: int = 1,
     figure_width: float | None = NARROW,
+    trust: Trust = False,
     progress: Callable[[str], None] | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the report of results to a folder; returns the HTML file.
 
@@ -40,10 +43,12 @@ def report(
     `report.json` for machines. With `paper` also `paper/`: every figure as PDF, SVG and PNG with
     its data, `figure_width` millimetres wide (85 is one column of a page, 170 two; None takes what
     a figure holds), LaTeX tables, references and a methods paragraph. `viewer` runs the networks
-    again on a few images and puts an interactive viewer of their maps into the page. `extras` are
-    further sections of it. The same results give the same bytes. With `processes` = 2 a copy of
-    this process draws some of the figures, where the system can (Linux, two cores). `progress` is
-    called with what is being drawn.
+    again on a few images and puts an interactive viewer of their maps into the page; for networks
+    and images of others it needs `trust` (as for `pictures_of`), without which the page says what
+    would have been called. `extras` are further sections of it. The same results give the same
+    bytes. With `processes` = 2 a copy of this process draws some of the figures, where the system
+    can (Linux, two cores). `progress` is called with what is being drawn, `notice` with what the
+    page lacks for want of `trust`.
 
     Raises ProbeError for folders without results, the same result twice, results of nothing but
     the identity, a width below 70 or above 300, and a folder that holds anything but an older
@@ -58,7 +63,7 @@ def report(
     printed = list(illustrations(runs, width=figure_width)) if paper else []
     share = 0.0 if processes < 2 else _WITH_VIEWER if viewer else _ALONE
     with drawing(shown, share=share) as finish:
-        seen = viewer_section(runs, progress) if viewer else None
+        seen = viewer_section(runs, progress, trust, notice) if viewer else None
         figures = list(zip(shown, finish(progress), strict=True))
     with drawing(printed, FORMATS, share=_ALONE if processes > 1 else 0.0) as finish:
         ready = list(zip(printed, finish(progress), strict=True))
