@@ -44,7 +44,7 @@ class LayerInfo:
     def channels(self) -> int | None:
         if self.layout is None:
             return None
-        return self.shape[1] if self.layout.kind == "NCHW" else self.shape[-1]
+        return self.layout.channels(self.shape)
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -1,10 +1,11 @@
-"""Where a layer's output keeps its rows and columns: channels first, channels last, tokens."""
+"""Where a layer's output keeps its rows and columns: among its axes, or in a row of tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import combinations
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,6 @@ from ._parts import part_name, parts, split_parts
 from ._support import NAN, like, support
 from .transformer import still_transformers
 
-Kind = Literal["NCHW", "NHWC", "tokens"]
-
 # Their outputs are (N, C, H, W) by definition, whatever comes before.
 _PLAIN = (
     nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.MaxPool2d, nn.AvgPool2d,
@@ -28,16 +27,19 @@ _PLAIN = (
 class Layout:
     """How an output holds a map: where its channels are, and which of its tokens are cells.
 
-    `kind` is "NCHW", "NHWC" or "tokens" (N, tokens, C); `grid` the (rows, columns) of cells on
-    the canvas it was measured on. Of tokens the first `prefix` have no place in the image (class
-    and register tokens), then come the cells row by row, and what follows has no place either.
+    `kind` names the axes, "NCHW", "NHWC", "NCCHW" (channels and, say, a group's elements), "NHW",
+    or is "tokens" (N, tokens, C); `grid` holds the (rows, columns) of cells on the canvas it was
+    measured on. Of tokens the first `prefix` have no place in the image (class and register
+    tokens), then come the cells row by row, and what follows has no place either.
 
     >>> layout = Layout("tokens", (2, 3), prefix=1)
     >>> layout.to_map(torch.zeros(5, 7, 16)).shape
     torch.Size([5, 16, 2, 3])
+    >>> Layout("NCCHW", (2, 3)).to_map(torch.zeros(5, 4, 8, 2, 3)).shape
+    torch.Size([5, 32, 2, 3])
     """
 
-    kind: Kind
+    kind: str
     grid: tuple[int, int]
     prefix: int = 0
 
@@ -45,8 +47,9 @@ class Layout:
         """The cells of an output as a map (N, C, rows, columns); a view."""
         if self.kind == "NCHW":
             return output
-        if self.kind == "NHWC":
-            return output.permute(0, 3, 1, 2)
+        if self.kind != "tokens":
+            moved = output.permute(*self._axes())
+            return moved.flatten(1, -3) if output.ndim > 3 else moved.unsqueeze(1)
         rows, columns = self.grid
         cells = output[:, self.prefix : self.prefix + rows * columns]
         return cells.transpose(1, 2).unflatten(2, (rows, columns))
@@ -58,8 +61,11 @@ class Layout:
         """
         if self.kind == "NCHW":
             return maps
-        if self.kind == "NHWC":
-            return maps.permute(0, 2, 3, 1).contiguous()
+        if self.kind != "tokens":
+            axes = self._axes()
+            shape = [output.shape[axis] for axis in axes[1:-2]]
+            whole = maps.reshape(len(maps), *shape, *maps.shape[2:])
+            return whole.permute(*(axes.index(axis) for axis in range(len(axes)))).contiguous()
         cells = maps.flatten(2).transpose(1, 2)
         after = self.prefix + cells.shape[1]
         return torch.cat([output[:, : self.prefix], cells, output[:, after:]], dim=1)
@@ -69,8 +75,20 @@ class Layout:
         if not isinstance(output, Tensor):
             return False
         if self.kind != "tokens":
-            return output.ndim == 4
+            return output.ndim == len(self.kind)
         return output.ndim == 3 and output.shape[1] >= self.prefix + self.grid[0] * self.grid[1]
+
+    def channels(self, shape: Sequence[int]) -> int:
+        """How many channels the map of an output of this shape has."""
+        if self.kind == "tokens":
+            return shape[-1]
+        return prod(shape[axis] for axis in self._axes()[1:-2])
+
+    def _axes(self) -> list[int]:
+        """The axes of an output in the order images, channels, rows, columns."""
+        rows, columns = self.kind.index("H"), self.kind.index("W")
+        rest = [axis for axis in range(1, len(self.kind)) if axis not in (rows, columns)]
+        return [0, *rest, rows, columns]
 
 
 def measure_layouts(
@@ -79,9 +97,10 @@ def measure_layouts(
     """The layouts of layers (None: of every call and part) for images (N, channels, *canvas).
 
     One forward pass in which the halves of the image are marked, every cell passes on the mark of
-    its own place only, and the axes along which the marks change are the rows and the columns. A
-    tensor of four axes in which nothing changes, or changes along no single axis, is taken as
-    (N, C, H, W), as PyTorch has it; its frame will not be found. Layers without a map are left
+    its own place only, and the axes along which the marks change are the rows and the columns;
+    all others are channels. A tensor of four axes or more in which nothing changes, or changes
+    along no single axis, is taken as (N, C, H, W), as PyTorch has it, with further channels
+    before the rows; its frame will not be found. Layers without a map are left
     out, and all are if the network does not run on marked images.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(2))
@@ -158,7 +177,22 @@ def _layout(output: Tensor, number: int) -> Layout | None:
             return Layout("NHWC", (1, 1))
         return Layout("NCHW", (output.shape[2], output.shape[3]))
     if output.ndim == 3:
-        return _of_tokens(marks.any(2).cpu())
+        return _of_axes(marks) or _of_tokens(marks.any(2).cpu())
+    if output.ndim > 4:
+        axes = _of_axes(marks)
+        return axes or Layout("N" + "C" * (output.ndim - 3) + "HW", tuple(output.shape[-2:]))
+    return None
+
+
+def _of_axes(marks: Tensor) -> Layout | None:
+    """The two axes of marks (images, ...) along which halves run; the last ones are tried first."""
+    for rows, columns in reversed(list(combinations(range(1, marks.ndim), 2))):
+        rest = tuple(axis for axis in range(1, marks.ndim) if axis not in (rows, columns))
+        seen = (marks.any(rest) if rest else marks).cpu()
+        if _regular(seen, ordered=True):
+            letters = {rows: "H", columns: "W"}
+            kind = "N" + "".join(letters.get(axis, "C") for axis in range(1, marks.ndim))
+            return Layout(kind, (marks.shape[rows], marks.shape[columns]))
     return None
 
 
