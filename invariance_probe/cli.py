@@ -6,6 +6,7 @@ PyTorch and the plotting libraries are imported inside the commands, so that hel
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -143,6 +144,7 @@ def show_layers(
     allow_partial: opt.AllowPartial = False,
     by_order: opt.ByOrder = False,
     network_arg: opt.NetworkArg = None,
+    image_channels: opt.InputChannels = None,
     canvas: opt.Canvas = None,
     layers: opt.ListedLayers = None,
     everything: opt.AllLayers = False,
@@ -161,6 +163,8 @@ def show_layers(
             by_order=by_order,
             **(reading.arguments(network_arg) or {}),
         )
+        if image_channels is not None:
+            built = replace(built, channels=image_channels)
         size = reading.canvas_size(canvas) or built.canvas
         table, notes = layer_tables.layers(
             built, size, reading.words(layers), everything, report, talk.out().width

@@ -95,6 +95,17 @@ ImageChannels = Annotated[
     int | None,
     Option(metavar="1|3", help="Convert the images of a folder; mixed ones need it."),
 ]
+InputChannels = Annotated[
+    int | None,
+    Option(
+        "--image-channels",
+        metavar="N",
+        min=1,
+        max=4096,
+        help="Of the images, where the network does not tell.",
+        show_default="what the network runs on, of 3, 1 and its first convolution's",
+    ),
+]
 SkipDamaged = Annotated[
     bool,
     Option("--skip-damaged", help="Leave out photographs that cannot be decoded, and name them."),

@@ -30,6 +30,7 @@ from .trained import is_trained, trained_classifier
 from .zoo import (
     IMAGENET,
     channels_of,
+    first_planes,
     from_timm,
     from_torchvision,
     of_published,
@@ -274,7 +275,7 @@ def _control(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
     given = {"seed": seed, **kwargs} if drawn else kwargs
     module = _called(f"controls:{name}", getattr(controls, name), given)
     text = f"control {name}, " + (random_weights(seed) if drawn else "closed form")
-    channels = channels_of(module)
+    channels = first_planes(module)
     canvas = (28, 28) if channels == 1 else (224, 224)
     return Network(module, f"controls:{name}", text, channels, canvas, (0.0,), (1.0,))
 

@@ -180,7 +180,9 @@ def _layout(output: Tensor, number: int) -> Layout | None:
         return _of_axes(marks) or _of_tokens(marks.any(2).cpu())
     if output.ndim > 4:
         axes = _of_axes(marks)
-        return axes or Layout("N" + "C" * (output.ndim - 3) + "HW", tuple(output.shape[-2:]))
+        return axes or Layout(
+            "N" + "C" * (output.ndim - 3) + "HW", (output.shape[-2], output.shape[-1])
+        )
     return None
 
 

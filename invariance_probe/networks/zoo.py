@@ -9,20 +9,50 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import ProbeError
+from ._capture import run
+from ._keeping import keeping
+from ._support import like
 from .network import Network, Preset
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+_SIDES = (64, 224, 32, 28)  # pixels: of canvases that networks are tried on
+
+
 def channels_of(module: nn.Module) -> int:
-    """Input planes of the first convolution, 3 where there is none."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            return layer.in_channels
-    return 3
+    """Input planes that a network takes, of 3, 1 and those of its first convolution.
+
+    The network is run, and left as it came: what is registered first need not be called first.
+    Where it runs on no canvas that is tried, the first convolution says it; 3 where there is none.
+    """
+    likely = first_planes(module)
+    for side in _SIDES:
+        for planes in dict.fromkeys((3, 1, likely)):
+            if takes(module, planes, (side, side)):
+                return planes
+    return likely
+
+
+def first_planes(module: nn.Module) -> int:
+    """Input planes of the convolution that is registered first, 3 where none has any."""
+    convolutions = (layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    return next((layer.in_channels for layer in convolutions), 0) or 3
+
+
+def takes(module: nn.Module, planes: int, canvas: tuple[int, int]) -> bool:
+    """Whether a network runs on an image of so many planes; it is left as it came."""
+    image = torch.zeros(1, planes, *canvas).to(like(module))
+    with keeping(module):
+        try:
+            run(module, image, [], lambda *_: None, stop_early=False)
+        except ProbeError:
+            return False
+    return True
 
 
 def random_weights(seed: int) -> str:
@@ -45,7 +75,7 @@ def from_torchvision(
     module = build(lambda: models.get_model(name, weights=None, **kwargs))
     drawn = random_weights(seed)
     text = f"torchvision {name}, {drawn}"
-    network = Network(module, name, text, channels_of(module), (224, 224), *IMAGENET, drawn=drawn)
+    network = Network(module, name, text, first_planes(module), (224, 224), *IMAGENET, drawn=drawn)
     weights = list(models.get_model_weights(name))
     if weights:
         network = _with_preset(network, weights[0])
@@ -112,7 +142,7 @@ def from_timm(
     given = {key: value for key, value in kwargs.items() if key != "pretrained"}
     module = build(lambda: timm.create_model(name, pretrained=False, **given))
     config = timm.data.resolve_model_data_config(module)
-    channels = channels_of(module)
+    channels = int(kwargs.get("in_chans") or config["input_size"][0])
     mean, std = (tuple(map(float, config[part])) for part in ("mean", "std"))
     if channels != len(mean):  # timm's own rule for grey images
         mean, std = ((sum(values) / len(values),) for values in (mean, std))

@@ -14,6 +14,7 @@ from ..errors import ProbeError
 from ..geometry import Transform, parse_transforms
 from ..networks._capture import evaluating
 from ..networks._keeping import keeping
+from ..networks.zoo import first_planes, takes
 
 
 def split(number: int, seed: int) -> tuple[list[int], list[int]]:
@@ -45,13 +46,21 @@ def as_transforms(given: str | Transform | Iterable[str | Transform]) -> tuple[T
 
 
 def check_channels(module: nn.Module, example: Tensor) -> None:
-    """Refuse images of another number of channels than the network takes."""
-    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None and first.in_channels != example.shape[1]:
-        raise ProbeError(
-            f"the network takes {first.in_channels} channels, the images have {example.shape[1]}; "
-            f"load them with channels={first.in_channels}"
-        )
+    """Refuse images of another number of channels than the network takes.
+
+    Where the first convolution suits the images nothing is tried; where nothing suits, what the
+    network says of them is said by the pass that fails.
+    """
+    has, canvas = example.shape[1], (example.shape[2], example.shape[3])
+    likely = first_planes(module)
+    if likely == has or takes(module, has, canvas):
+        return
+    for planes in dict.fromkeys((3, 1, likely)):
+        if takes(module, planes, canvas):
+            raise ProbeError(
+                f"the network takes {planes} channels, the images have {has}; "
+                f"load them with channels={planes}"
+            )
 
 
 def check_shares(number: int, world: int) -> None:
