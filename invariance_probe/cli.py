@@ -188,8 +188,11 @@ def plot(
     writing.check_no_figures(folder, chosen, overwrite=overwrite)
     from .probing import load_result
     from .probing.folders import added_files
+    from .probing.storage import altered
 
     loaded = load_result(result)
+    for line in altered(loaded.provenance):
+        talk.hint(f"{result}: {line}")
     owner = result if out is None else folder
     with (
         writing.place(owner),

@@ -60,6 +60,7 @@ def _pictures(
     from ..probing import load_result
     from ..probing.picture_values import load_pictures
     from ..probing.pictures import pictures_of
+    from ..probing.storage import altered
     from ..probing.trust import is_repeated
 
     if run is None:
@@ -80,6 +81,8 @@ def _pictures(
             )
         return load_pictures(run)
     result = load_result(run)
+    for line in altered(result.provenance):
+        talk.hint(f"{run}: {line}")
     stored = result.provenance.get("config") or {}
     _check_nothing_else(run, {n: v for n, v in named.items() if not is_repeated(n, v, stored)})
     return pictures_of(result, trust=trust or named, **shown, **chosen)

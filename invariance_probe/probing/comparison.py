@@ -20,7 +20,7 @@ from .options import FLOOR, RUNGS, Options
 from .paired_bootstrap import SHARES, measure, moves_of
 from .pairing import Layers, check_same_plan, pair_layers, pair_table
 from .result import Result
-from .storage import COMPARISON_TABLES, read_folder, write_folder
+from .storage import COMPARISON_TABLES, altered, read_folder, write_folder
 
 QUANTITIES = (
     "inverse", "best", "spatial_bound", "inverse_permuted", "inverse_linear", "input_aligned",
@@ -153,6 +153,7 @@ def compare(
     named = _named(results)
     names, first = list(named), next(iter(named.values()))
     notes = check_same_plan(named)
+    notes += [f"{name}: {one}" for name, r in named.items() for one in altered(r.provenance)]
     paired, how, said = pair_layers(named, layers)
     base = names[0] if baseline is None else _one_of("result", baseline, names)
     rungs, chosen, lacking = _quantities(named, quantities)

@@ -82,6 +82,11 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def same_content(content: bytes, stated: object) -> bool:
+    """Whether bytes have a stated hash, as they are or with the line ends of other systems."""
+    return stated in (_sha(content), _sha(content.replace(b"\r\n", b"\n")))
+
+
 def _settings(provenance: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = {name: provenance.get(name) for name in _WHOLE}
     for name, keys in _SETTINGS.items():

@@ -18,7 +18,8 @@ from ._plots import Plots, as_html
 from .assemble import described, quotient
 from .hashes import content_hash
 from .options import Options
-from .storage import ORACLE_TABLES, read_folder, write_folder
+from .schema import axes_of, check_array, check_names
+from .storage import ORACLE_TABLES, damage_named, read_folder, write_folder
 
 ON_INPUT = ("nothing", "input_aligned")
 """Treatments that no layer has a part in."""
@@ -165,12 +166,20 @@ def load_oracle(folder: str | Path) -> OracleResult:
 
     Raises ProbeError when the folder holds no such result or a part of it is missing or damaged.
     """
-    tables, arrays, provenance = read_folder(Path(folder), ORACLE_TABLES, _ARRAYS)
-    axes = {
-        name.removeprefix("axis_"): tuple(values.tolist())
-        for name, values in arrays.items()
-        if name.startswith("axis_")
-    }
+    names = ("transform", "layer", "treatment", "image")
+    required = (*_ARRAYS, *(f"axis_{name}" for name in names))
+    tables, arrays, provenance = read_folder(Path(folder), ORACLE_TABLES, required)
+    with damage_named(Path(folder)):
+        axes = axes_of(arrays, names)
+        moves, rows, images = (len(axes[name]) for name in ("transform", "layer", "image"))
+        if rows != len(axes["treatment"]) or not rows:
+            raise ValueError("layers and treatments are not equally many")
+        check_array("predictions", arrays["predictions"], (moves, rows, images), "i")
+        check_array("errors", arrays["errors"], (moves, rows, images), "f", least=0)
+        for name in ("originals", "labels"):
+            check_array(name, arrays[name], (images,), "i")
+        check_array("variance", arrays["variance"], (images,), "f", least=0)
+        check_names("accuracy", tables["accuracy"], axes)
     return OracleResult(
         **tables, **{name: arrays[name] for name in _ARRAYS}, axes=axes, provenance=provenance
     )

@@ -16,7 +16,8 @@ from ..errors import ProbeError
 from ..geometry import Transform
 from ._plots import Plots, as_html
 from .hashes import content_hash
-from .storage import TABLES, read_folder, write_folder
+from .schema import axes_of, check_array, check_names
+from .storage import TABLES, damage_named, read_folder, write_folder
 
 AXES = ("layer", "transform", "rung", "image")
 
@@ -163,17 +164,27 @@ def load_result(folder: str | Path) -> Result:
     """
     required = ("errors", "variance", *(f"axis_{name}" for name in AXES))
     tables, arrays, provenance = read_folder(Path(folder), TABLES, required)
-    axes = {name: tuple(arrays[f"axis_{name}"].tolist()) for name in AXES}
-    if arrays["errors"].shape != tuple(len(names) for names in axes.values()):
-        raise ProbeError(
-            f"the result in {folder} is damaged (its arrays do not fit together); "
-            "run the probe again"
-        )
+    with damage_named(Path(folder)):
+        axes = axes_of(arrays, AXES)
+        layers, moves, _, images = shape = [len(axes[name]) for name in AXES]
+        check_array("errors", arrays["errors"], shape, "f", least=0)
+        check_array("variance", arrays["variance"], (layers, images), "f", least=0)
+        for name, table in tables.items():
+            check_names(name, table, axes, whole=name in ("residuals", "summary"))
+        extra = {name: values for name, values in arrays.items() if "/" in name}
+        channels = dict(zip(tables["layers"]["layer"], tables["layers"]["channels"], strict=True))
+        for name, values in extra.items():
+            kind, _, layer = name.partition("/")
+            width = channels.get(layer, -1)
+            if kind == "permutation":
+                check_array(name, values, (moves, width), "i", least=0)
+            elif kind == "correlation":
+                check_array(name, values, (moves, width, width), "f")
     return Result(
         **tables,
         errors=arrays["errors"],
         variance=arrays["variance"],
         axes=axes,
         provenance=provenance,
-        extra={name: values for name, values in arrays.items() if "/" in name},
+        extra=extra,
     )

@@ -74,6 +74,12 @@ _KNOWN = {
         "filters, not of any trained network.",
         "Give the file of trained weights with --checkpoint, unless random ones are meant.",
     ),
+    "files": (
+        "Altered since it was measured",
+        "The numbers are not, or cannot be shown to be, those that the measurement wrote.",
+        "Ask whoever gave the result for the files as they were written, or probe again; "
+        "invariance-probe verify measures anew.",
+    ),
     "checkpoint": (
         "Remarks on the checkpoint",
         "The weights did not meet the network in every respect.",

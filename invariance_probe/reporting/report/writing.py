@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ...probing.folders import check_free, whole_folder
+from ...probing.storage import altered
 from ...probing.trust import Trust
 from ..style import NARROW, checked_width
 from .content import as_json, content
@@ -58,6 +59,10 @@ def report(
     place = Path(out)
     check_report_free(place, overwrite=overwrite)
     runs = as_runs(results)
+    remarks = [f"{run.name}: {one}" for run in runs.all for one in altered(run.result.provenance)]
+    if notice is not None:
+        for line in remarks:
+            notice(line)
     said = content(runs)
     shown = list(illustrations(runs, _FOR_PAPER))
     printed = list(illustrations(runs, width=figure_width)) if paper else []

@@ -1,0 +1,141 @@
+"""Damaged and altered results: one line from every command that reads them, or what is left.
+
+The long run, 400 folders with five commands each: `pytest -m slow tests/test_damaged_results.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from damaged_results import damage
+from typer.testing import CliRunner
+
+from invariance_probe import cli
+from invariance_probe.errors import ProbeError
+from invariance_probe.probing import Options, ProbeConfig, load_oracle, load_result, oracle
+from invariance_probe.probing.config import load_images, load_network, run_config
+from invariance_probe.reporting.report.content import content
+from invariance_probe.reporting.report.runs import as_runs
+
+COMMANDS = ("plot {0} --out figures", "report {0} --no-viewer --out page", "verify {0}",
+            "compare {0} whole --out against", "animate {0} --html page.html")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sub-folders probe and oracle, of few images."""
+    folder = tmp_path_factory.mktemp("results")
+    config = ProbeConfig(
+        layers=("conv1", "conv2"), transforms="rotation:0:90:45", number=24,
+        options=Options(resamples=20),
+    )  # fmt: skip
+    run_config(config).save(folder / "probe")
+    network = load_network(config)
+    oracle(
+        network, config.layers, config.transforms, load_images(config, network),
+        options=config.options, config=config.to_dict(),
+    ).save(folder / "oracle")  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(65))
+def test_damaged_results_are_one_line_or_read(seed: int, results: Path, tmp_path: Path) -> None:
+    which = ("probe", "probe", "oracle")[seed % 3]
+    shutil.copytree(results / which, tmp_path / which)
+    what = damage(tmp_path / which, seed)
+    try:
+        # All sentences and numbers of a page, but not its figures, which take their time.
+        loaded = (
+            load_oracle(tmp_path / which) if which == "oracle" else load_result(tmp_path / which)
+        )
+        content(as_runs(loaded))
+    except ProbeError as error:
+        assert len(str(error)) < 1000 and "\n" not in str(error), what
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(400))
+def test_every_command_that_reads_results(
+    seed: int, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(results / "probe", "whole")
+    shutil.copytree(results / ("oracle" if seed % 4 == 3 else "probe"), "run")
+    what = damage(Path("run"), seed)
+    for line in COMMANDS:
+        start = time.monotonic()
+        done = CliRunner().invoke(cli.app, line.format("run").split())
+        ended = done.exception is None or isinstance(done.exception, SystemExit)
+        assert ended, f"{what}, {line}: {done.exception!r}"
+        assert done.exit_code in (0, 1, 2), f"{what}, {line}"
+        assert time.monotonic() - start < 60, f"{what}, {line}"
+
+
+def altered(results: Path, place: Path) -> Path:
+    """A copy of a probe in which somebody has made a residual smaller."""
+    shutil.copytree(results / "probe", place)
+    table = pd.read_csv(place / "summary.csv")
+    table.loc[len(table) - 1, "inverse"] = 0.001
+    table.to_csv(place / "summary.csv", index=False, lineterminator="\n")
+    return place
+
+
+def test_altered_numbers_are_called_so(results: Path, tmp_path: Path) -> None:
+    whole = load_result(results / "probe")
+    assert not [one for one in whole.warnings if one.startswith("files")]
+    place = altered(results, tmp_path / "altered")
+    said = "files: altered since it was measured (summary.csv)"
+    assert said in load_result(place).warnings
+    load_result(place).save(tmp_path / "again")  # saving does not make them right
+    assert said in load_result(tmp_path / "again").warnings
+    done = CliRunner().invoke(
+        cli.app, ["report", str(place), "--no-viewer", "--out", str(tmp_path / "p")]
+    )
+    assert done.exit_code == 0
+    page = (tmp_path / "p" / "report.html").read_text(encoding="utf-8")
+    assert "Altered since it was measured" in page
+    assert "altered since it was measured" in " ".join((done.stdout + done.stderr).split())
+    (place / "hash.json").unlink()
+    assert any("hash.json is missing" in one for one in load_result(place).warnings)
+
+
+def test_line_ends_of_another_system_alter_nothing(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "probe", tmp_path / "run")
+    for path in (tmp_path / "run").glob("*.csv"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_result(tmp_path / "run").equals(load_result(results / "probe"))
+
+
+def test_readers_beside_a_run_that_replaces_see_one_result(results: Path, tmp_path: Path) -> None:
+    first = load_result(results / "probe")
+    second = run_config(
+        ProbeConfig(
+            layers=("conv1", "conv2"), transforms="rotation:0:90:45", number=20,
+            options=Options(resamples=20),
+        )
+    )  # fmt: skip
+    place, stop = tmp_path / "run", threading.Event()
+    first.save(place)
+
+    def replace() -> None:
+        while not stop.is_set():
+            for one in (second, first):
+                one.save(place, overwrite=True)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        hashes = {load_result(place).content_hash for _ in range(20)}
+    finally:
+        stop.set()
+        writer.join()
+    assert hashes <= {first.content_hash, second.content_hash}
+    assert json.loads((place / "hash.json").read_text())["content_hash"] in hashes | {
+        first.content_hash, second.content_hash,
+    }  # fmt: skip
