@@ -56,10 +56,24 @@ def made_result(
         for move in moves
     ]  # fmt: skip
     empty = pd.DataFrame(columns=["layer"])
+    measured = [
+        {
+            **row, "rung": rung, "residual": errors[at][number].sum() / variance[at[0]].sum(),
+            "low": np.nan, "high": np.nan, "images": images,
+        }
+        for at, row in zip(np.ndindex(*shape[:2]), head, strict=True)
+        for number, rung in enumerate(rungs)
+    ]  # fmt: skip
+    summary = pd.DataFrame([{**row, "recovered": 0.5, "low": 0.4, "high": 0.6} for row in head])
+    placed = {
+        "channels": 8, "rows": 7, "columns": 7, "jump_x": 4.0, "jump_y": 4.0, "start_x": -12.0,
+        "start_y": -12.0, "offset_x": 0.0, "offset_y": 0.0, "compared_cells": 25, "cell_step": 1,
+        "dead_channels": 0,
+    }  # fmt: skip
     chosen = Options.from_dict({"resamples": 200, **options})
     return Result(
-        residuals=empty, summary=pd.DataFrame(head), alignments=empty, landscape=empty,
-        layers=pd.DataFrame({"layer": list(layers), "channels": 8, "rows": 7, "columns": 7}),
+        residuals=pd.DataFrame(measured), summary=summary, alignments=empty, landscape=empty,
+        layers=pd.DataFrame({"layer": list(layers), **placed}),
         errors=errors, variance=variance,
         axes={
             "layer": tuple(layers), "transform": tuple(move.text for move in moves),

@@ -157,5 +157,7 @@ def test_a_result_shows_itself(result):
 
 def test_arrays_that_do_not_fit_together_are_refused(result, tmp_path):
     folder = replace(result, errors=result.errors[:, :2]).save(tmp_path / "out")
-    with pytest.raises(ProbeError, match=r"is damaged \(its arrays do not fit together\); run"):
+    with pytest.raises(
+        ProbeError, match=r"is damaged \(errors has shape .* not fit its names\); run"
+    ):
         load_result(folder)

@@ -295,7 +295,7 @@ def test_arrays_that_lack_a_part_are_refused(result, tmp_path, lost):
     with np.load(folder / "per_image.npz") as stored:
         kept = {name: stored[name] for name in stored.files if name != lost}
     np.savez_compressed(folder / "per_image.npz", **kept)
-    with pytest.raises(ProbeError, match=rf"per_image\.npz lacks {lost}; run the probe again"):
+    with pytest.raises(ProbeError, match=rf"per_image\.npz lacks {lost}\); run the probe again"):
         load_result(folder)
 
 
