@@ -74,8 +74,8 @@ def _time(arguments: argparse.Namespace) -> dict[str, object]:
     images = array_images(pixels, 224)
     batch = 32
     half = arguments.images // 2
-    # The identity among the rotations costs no passes of its own.
-    passes = half * (1 + len(moves) - 1) + half * (1 + 2 * (len(moves) - 1))
+    # The aligned input of the identity is its moved one: that takes one pass, not two.
+    passes = half * (1 + len(moves)) + half * (2 * len(moves))
     rows = []
     for _ in range(arguments.repeats):
         start, cpu = time.perf_counter(), time.process_time()
@@ -167,9 +167,10 @@ def _lite_child(arguments: argparse.Namespace) -> dict[str, float]:
     torch.manual_seed(0)
     number, network = arguments.lite_images, _lite_network()
     moves = [*rotations(-180, 180, step=15), *scalings(0.5, 2, number=9)]
-    moving = sum(not move.is_identity for move in dict.fromkeys(moves))
+    distinct = dict.fromkeys(moves)
+    moving = sum(not move.is_identity for move in distinct)
     half = number // 2
-    passes = half * (1 + moving) + (number - half) * (1 + 2 * moving)
+    passes = half * (1 + len(distinct)) + (number - half) * (1 + len(distinct) + moving)
     if arguments.child == "forward":
         best = min((_lite_forward(network, size, 48), size) for size in (1, 2, 4, 8, 16, 32))
         start, cpu = time.perf_counter(), time.process_time()

@@ -154,7 +154,8 @@ class _Run:
     def count(self, fitted: int, evaluated: int) -> None:
         """Fix how many single-image passes there will be, at most."""
         turned = sum(not move.is_identity for move in self.moves)
-        per_image = 1 + turned * (len(ON_INPUT) + len(AT_LAYER) * len(self.layers))
+        still = len(self.moves) - turned
+        per_image = 1 + still + turned * (len(ON_INPUT) + len(AT_LAYER) * len(self.layers))
         self.total = fitted * (1 + turned) + evaluated * per_image
 
     def fit(self, indices: list[int]) -> None:
@@ -189,10 +190,6 @@ class _Run:
             predictions = torch.full(shape, -1, dtype=torch.int32)
             errors = torch.full(shape, torch.nan, dtype=torch.float64)
             for which, move in enumerate(self.moves):
-                if move.is_identity:  # exactly the original, whatever the backend's rounding
-                    predictions[which] = self.originals[-1].int()
-                    errors[which] = 0.0
-                    continue
                 moved = self.inputs.transformed(source, move)
                 for row, logits in self._treatments(moved, batch, move):
                     predictions[which, row] = logits.argmax(1).int().cpu()
@@ -202,9 +199,12 @@ class _Run:
 
     def _treatments(
         self, moved: Tensor, batch: list[int], move: Transform
-    ) -> Iterator[tuple[int, Tensor]]:
+    ) -> Iterator[tuple[int | slice, Tensor]]:
         """Row of the tables and logits, for every treatment that is determined."""
         maps, logits = self._look(moved, batch, f"evaluate: {move}")
+        if move.is_identity:  # no treatment does anything: all show what a second pass shows
+            yield slice(None), logits
+            return
         yield 0, logits
         undone = self.inputs.undone(moved, move)
         yield 1, self._look(undone, batch, f"evaluate: {move} undone")[1]

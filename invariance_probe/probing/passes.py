@@ -155,10 +155,9 @@ class Passes:
         return do
 
     def _fit_one(self, which: int, batch: list[int]) -> None:
-        move, moved = self.moves[which], self._originals
-        if not move.is_identity:
-            canvas = self.look.inputs.transformed(self._source, move)
-            moved = self.look(canvas, batch, f"fit: {move}")
+        move = self.moves[which]
+        canvas = self.look.inputs.transformed(self._source, move)
+        moved = self.look(canvas, batch, f"fit: {move}")
         for state in self.states:
             state.fit(which, moved[state.name], self._originals[state.name])
 
@@ -217,15 +216,11 @@ class Passes:
             for state in self.states:
                 state.start_batch(self._originals[state.name])
         move, batch = self.moves[which], own[number]
-        if move.is_identity:  # exactly 0, whatever the backend's rounding
-            for state in self.states:
-                same = self._originals[state.name]
-                state.evaluate(which, same, same, same)
-            return
         inputs = self.look.inputs
         canvas = inputs.transformed(self._source, move)
-        moved = self.look(canvas, batch, f"evaluate: {move}")
-        undone = self.look(inputs.undone(canvas, move), batch, f"evaluate: {move} undone")
+        moved = undone = self.look(canvas, batch, f"evaluate: {move}")
+        if not move.is_identity:  # else the same image: one pass tells whether its maps are too
+            undone = self.look(inputs.undone(canvas, move), batch, f"evaluate: {move} undone")
         for state in self.states:
             name = state.name
             state.evaluate(which, moved[name], undone[name], self._originals[name])
@@ -290,11 +285,11 @@ class Passes:
         meter = self.look.meter
         if self.options.weighting == "channel":
             meter.plan("scale", fit)
-        meter.plan("fit", fit * (len(self.blocks) + moving))
+        meter.plan("fit", fit * (len(self.blocks) + len(self.moves)))
         for block in self.blocks:
             tasks = range(len(self.states) * len(block))
             meter.plan("search", len(tasks[self.group.rank :: self.group.world]))
-        meter.plan("evaluate", evaluation * (1 + 2 * moving))
+        meter.plan("evaluate", evaluation * (1 + len(self.moves) + moving))
 
     def _from_first(self, value: Tensor | None, source: int = 0) -> Tensor | None:
         """A tensor of one process, on this one's device."""

@@ -96,7 +96,7 @@ def take_pictures(
             LayerMaker(name, frames[name], under, image_set.canvas, cells, chosen) for name in names
         ]
         moving = sum(not move.is_identity for move in moves)
-        total = len(image_set) + len(indices) * (2 + 2 * moving)
+        total = len(image_set) + len(indices) * (2 + len(moves) + moving)
         total += len(scales.images) if scales is not None else 0
         meter = Meter(progress, total)
         meter.plan("pictures", total)
@@ -134,9 +134,8 @@ def take_pictures(
                 for move in moves:
                     canvas = inputs.transformed(source, move)
                     strip.append(_thumbnails(canvas, pixels))
-                    after = realigned = before  # exactly, whatever the backend's rounding
+                    after = realigned = look(canvas, batch, move.text)
                     if not move.is_identity:
-                        after = look(canvas, batch, move.text)
                         realigned = look(inputs.undone(canvas, move), batch, f"{move} undone")
                     for maker in makers:
                         n = maker.name

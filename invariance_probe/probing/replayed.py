@@ -88,8 +88,6 @@ def replayed_errors(
             partners = features(inputs.original(inputs.load([evaluation[-1], *shown[:-1]])))
             out: dict[tuple[str, str, str], Array] = {}
             for move in moves:
-                if move.is_identity:
-                    continue
                 canvas = inputs.transformed(source, move)
                 moved, undone = features(canvas), features(inputs.undone(canvas, move))
                 for name in names:

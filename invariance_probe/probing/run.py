@@ -60,7 +60,8 @@ def probe(
 
     Images are split once into a fit half, on whose feature maps the best alignment is searched,
     and an evaluation half, on which every reported residual is taken. Each image passes the
-    network once per transformation (evaluation images once more, for the aligned input).
+    network once per transformation, the identity included (evaluation images once more, for the
+    aligned input).
 
     `layers` are names or glob patterns; `transforms` are values or their text form; `images` are
     an `ImageSet`, or an array (N, C, H, W) with values in [0, 1]. `mean` and `std` normalise after
@@ -143,8 +144,8 @@ def probe(
                     passes.restore(found)
             moving = sum(not move.is_identity for move in moves)
             scales = 1 if chosen.weighting == "channel" else 0
-            meter.passes = len(fit) * (len(passes.blocks) + moving + scales)
-            meter.passes += len(evaluation) * (1 + 2 * moving)
+            meter.passes = len(fit) * (len(passes.blocks) + len(moves) + scales)
+            meter.passes += len(evaluation) * (1 + len(moves) + moving)
             passes.run()
             if keeper is not None and keeper.keep and keeper.number:
                 keeper.save(passes.state())

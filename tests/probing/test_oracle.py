@@ -311,7 +311,7 @@ def test_progress_ends_at_its_total_and_provenance_says_what_was_done():
         progress=lambda *told: said.append(told), config={"network": "orbit"}, **QUICK,
     )  # fmt: skip
     done = [entry[0] for entry in said]
-    assert done == sorted(done) and said[-1][0] == said[-1][1] == 12 * 2 + 12 * (1 + 5)
+    assert done == sorted(done) and said[-1][0] == said[-1][1] == 12 * 2 + 12 * (1 + 1 + 5)
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
     assert result.provenance["config"] == {"network": "orbit"}
