@@ -83,7 +83,7 @@ VALUES = (
     *_PLAIN.split(),
     "", " ", str(2**31), str(2**32), str(2**63), str(2**64), "1" + 40 * "0", _DIGITS * "9",
     _DIGITS * "1" + "x", "１２", "²", "½", "٣", 256 * "a", 300 * "ü", _LONG * "a", 60_000 * "a",
-    "/".join(200 * ["abc"]), 300 * "a/", "../" * 50 + "nowhere", "a\nb", "a\tb", "\x1b[31mred",
+    "/".join(200 * ["abc"]), 300 * "a/", "../" * 50 + "proc/nowhere", "a\nb", "a\tb", "\x1b[31mred",
     f"{_DIGITS * '9'}x1", '{"a":1}', "weight=" + _DEEP * "[", "weight=" + _DEEP * '{"a":',
     "weight=" + _DEEP * "-" + "1", "weight=" + _DIGITS * "9", "weight='" + _LONG * "a",
     "weight=(" + 500 * "1,", "weight=" + "+".join(_DEEP * ["1"]), "channels=" + str(2**64),
