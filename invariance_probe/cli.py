@@ -126,8 +126,9 @@ def probe(
     options = {
         "weighting": weighting, "map_interpolation": map_interpolation,
         "image_interpolation": image_interpolation, "family": family, "channels": channel_maps,
-        "per_image": per_image, "erode": erode, "batch_size": reading.batch_size(batch_size),
-        "precision": precision, "memory": memory, "resamples": resamples, "seed": seed,
+        "per_image": per_image, "erode": reading.pixels(erode),
+        "batch_size": reading.batch_size(batch_size), "precision": precision, "memory": memory,
+        "resamples": resamples, "seed": seed,
     }  # fmt: skip
     probing.probe(
         out, given, options, config=config, figures=figures, resume=resume, overwrite=overwrite,

@@ -151,8 +151,12 @@ PerImage = Annotated[
     Option("--per-image/--shared", help="Search the best of each image too. [default: no]"),
 ]
 Erode = Annotated[
-    float | None,
-    Option(metavar="PIXELS", help="Margin that compared cells keep to the edge. [default: 0]"),
+    str | None,
+    Option(
+        metavar="PIXELS|auto",
+        help="Margin that compared cells keep to the edge; auto measures how far in padding and "
+        "fill are seen, 0 compares all. [default: auto]",
+    ),
 ]
 BatchSize = Annotated[
     str | None,

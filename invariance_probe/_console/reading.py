@@ -166,6 +166,16 @@ def batch_size(text: str | None) -> int | str | None:
     return text if number is None else number
 
 
+def pixels(text: str | None) -> float | str | None:
+    """The number of "2.5"; "auto", and what is no number, stay text."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def configured(
     stored: dict[str, Any], given: dict[str, Any], options: dict[str, Any]
 ) -> ProbeConfig:

@@ -122,6 +122,7 @@ def _write_gallery(result: Result, folder: Path, network: Network, images: Image
     figure = plot_gallery(
         network, images, result.axes["layer"][0], moves[0],
         images.names.index(result.axes["image"][0]), mean=config.mean, std=config.std,
+        margin=result.margins[result.axes["layer"][0]],
         image_interpolation=config.options.image_interpolation,
         map_interpolation=config.options.map_interpolation,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ class Frame:
 
     Convention: cell (column u, row v) sits at x = jump_x·u + start_x, y = jump_y·v + start_y;
     origin at the image centre, unit one image pixel, x right, y down. `jump` and `start` are
-    (x, y) pairs, `size` is (rows, columns) as in a tensor's shape.
+    (x, y) pairs, `size` is (rows, columns) as in a tensor's shape. `margin` is by how many pixels
+    a sample must keep from the canvas' edge to be compared.
 
     >>> Frame(jump=(32, 32), start=(-111.5, -111.5), size=(7, 7)).centre_offset
     (-15.5, -15.5)
@@ -25,6 +26,7 @@ class Frame:
     jump: tuple[float, float]
     start: tuple[float, float]
     size: tuple[int, int]
+    margin: float = field(default=0.0, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         if min(self.size) < 1 or 0 in self.jump:
@@ -65,6 +67,7 @@ class Frame:
             jump=(self.jump[0] * factor, self.jump[1] * factor),
             start=(self.start[0] + half * self.jump[0], self.start[1] + half * self.jump[1]),
             size=(self.size[0] // factor, self.size[1] // factor),
+            margin=self.margin,
         )
 
     def part(self, rows: slice, columns: slice) -> Frame:
@@ -82,6 +85,7 @@ class Frame:
                 self.start[1] + self.jump[1] * down.start,
             ),
             size=(len(down), len(across)),
+            margin=self.margin,
         )
 
 

@@ -19,20 +19,21 @@ def valid_cells(
     transforms: Iterable[Transform],
     canvas: tuple[int, int],
     *,
-    erode: float = 0.0,
+    erode: float | None = None,
 ) -> NDArray[np.bool_]:
     """Cells V, shape (rows, columns), that every transformation of a run leaves comparable.
 
     A cell at x belongs to V if for each h both h(x) and h⁻¹(x) lie on the canvas, `erode` pixels
-    or more from its edge, and on the footprint of the map (half a cell beyond the outermost cell
-    centres). h(x) is where an aligned map reads the map of the transformed image, h⁻¹(x) is
-    where that image's content at x came from.
+    or more from its edge (by default the frame's margin), and on the footprint of the map (half a
+    cell beyond the outermost cell centres). h(x) is where an aligned map reads the map of the
+    transformed image, h⁻¹(x) is where that image's content at x came from.
 
     Convention: `canvas` is (H, W); image coordinates, the canvas covers ±W/2 by ±H/2 pixels.
 
     Raises ProbeError when no cell is left, naming the transformation that excludes the most, or
     the erosion where it leaves none by itself.
     """
+    erode = frame.margin if erode is None else erode
     points = np.concatenate([frame.positions(), np.ones((frame.size[0] * frame.size[1], 1))], 1)
     still = _inside(points, frame, canvas, erode)
     valid = still.copy()

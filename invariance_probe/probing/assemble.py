@@ -226,6 +226,7 @@ def _layer(state: LayerState, channel_variance: Array) -> dict[str, Any]:
         "offset_y": frame.centre_offset[1],
         "frame_method": getattr(frame, "method", "given"),
         "frame_error": getattr(frame, "error", 0.0),
+        "margin": frame.margin,
         "compared_cells": state.compared.number,
         "cell_step": state.compared.step,
         "dead_channels": int((~alive).sum()),

@@ -41,7 +41,7 @@ class BoundState:
         own = frame.pooled(self.pool) if self.pool > 1 else frame
         self.transforms, self.frame = transforms, own
         self.interpolation = options.map_interpolation
-        self.cells = valid_cells(own, transforms, canvas, erode=options.erode)
+        self.cells = valid_cells(own, transforms, canvas)
         self.mask = torch.from_numpy(self.cells).to(like)
         self.weights = weights
         self.moments = [PositionMoments(self.mask, weights) for _ in transforms]

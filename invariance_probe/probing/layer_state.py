@@ -52,12 +52,10 @@ class LayerState:
         self.channel_state: ChannelState | None = None
         self.bound_state: BoundState | None = None
         try:
-            self.cells = valid_cells(frame, transforms, canvas, erode=options.erode)
+            self.cells = valid_cells(frame, transforms, canvas)
             self.plan = SearchPlan(frame, self.cells, options.search)
             if self.plan.pool > 1:
-                self.plan.compare_coarse(
-                    valid_cells(self.plan.coarse_frame, transforms, canvas, erode=options.erode)
-                )
+                self.plan.compare_coarse(valid_cells(self.plan.coarse_frame, transforms, canvas))
         except ProbeError as error:
             raise ProbeError(f"layer {name!r}: {error}") from None
         self.compared = Compared(frame, self.cells, options.map_interpolation)

@@ -31,7 +31,7 @@ AUTO = "auto"
 _BYTES = {"": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
           "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}  # fmt: skip
 _REAL = {
-    "erode": (0.0, math.inf, "a margin in pixels, 0 or more"),
+    "erode": (0.0, math.inf, "a margin in pixels, 0 or more, or 'auto'"),
     "level": (math.nextafter(0, 1), 1.0, "a share between 0 and 1, such as 0.95"),
 }
 
@@ -50,7 +50,9 @@ class Options:
         "bicubic".
     family : transforms over which `best` is searched: "rotation", "similarity", "affine", or None
         for the smallest of the last two that holds h⁻¹.
-    erode : margin in pixels that samples must keep from the image's edge.
+    erode : margin in pixels that samples must keep from the image's edge, the same for all layers;
+        "auto" measures for each layer how far in padding and fill change its values; 0 compares
+        all cells.
     channels : also fit channel maps on aligned features and the bound over all linear operators
         on positions.
     search : how `best` is searched: "exact" on the map itself, "pyramid" on averaged blocks and
@@ -71,7 +73,7 @@ class Options:
     map_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     image_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     family: Literal["rotation", "similarity", "affine"] | None = None
-    erode: float = 0.0
+    erode: float | Literal["auto"] = "auto"
     channels: bool = True
     per_image: bool = False
     resamples: int = 1000
@@ -95,6 +97,8 @@ class Options:
             object.__setattr__(self, name, whole)
         for name, (low, high, text) in _REAL.items():
             value = getattr(self, name)
+            if name == "erode" and value == AUTO:
+                continue
             if not is_real(value, low, high):
                 raise ProbeError(f"{name}={quoted(value)} is out of range; give {text}")
             object.__setattr__(self, name, float(value))

@@ -19,11 +19,12 @@ from ..networks import Activations, Network, check_finite, framed_layers
 from ..networks.network import resolved
 from ..networks.replacement import all_paths_pass, as_logits, run_replaced
 from .batch_size import with_batch_size
+from .borders import with_margins
 from .devices import find_device
 from .inputs import Inputs
 from .labels import check_labels, network_labels
 from .layer_state import LayerState
-from .look import forward_precision, half_warnings
+from .look import Looker, Meter, forward_precision, half_warnings
 from .options import Options
 from .oracle_layer import OracleLayer
 from .oracle_result import AT_LAYER, ON_INPUT, OracleResult, assemble_oracle
@@ -98,7 +99,13 @@ def oracle(
         names = [name for name in names if name not in refused]
         if not names:
             raise ProbeError(f"no layer to align at: {next(iter(refused.values()))}")
-        held = [OracleLayer(n, frames[n], moves, image_set.canvas, chosen, place) for n in names]
+        with Activations(module, names) as activations:
+            look = Looker(activations, inputs, place, chosen, Meter(None, 0))
+            admissible = {name: frames[name] for name in names}
+            borders = with_margins(admissible, look, fit, moves, chosen)
+        held = [
+            OracleLayer(n, borders.frames[n], moves, image_set.canvas, chosen, place) for n in names
+        ]
         run = _Run(module, inputs, held, moves, chosen, progress)
         run.count(len(fit), len(evaluation))
         run.fit(fit)
@@ -116,7 +123,7 @@ def oracle(
     )
     provenance["numerics"]["precision"] = chosen.precision
     provenance["warnings"] += said_of_labels
-    provenance["warnings"] += half_warnings(chosen)
+    provenance["warnings"] += [*borders.notes, *half_warnings(chosen)]
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     provenance["warnings"] += [note for layer in held for note in layer.notes]
     return assemble_oracle(

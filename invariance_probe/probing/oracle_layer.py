@@ -11,8 +11,7 @@ from torch import Tensor
 
 from ..alignment import ChannelMoments, fit_channel_maps
 from ..errors import ProbeError
-from ..geometry import Transform, valid_cells, warp
-from ..networks import LayerFrame
+from ..geometry import Frame, Transform, valid_cells, warp
 from .options import Options
 
 
@@ -30,7 +29,7 @@ class OracleLayer:
     def __init__(
         self,
         name: str,
-        frame: LayerFrame,
+        frame: Frame,
         moves: Sequence[Transform],
         canvas: tuple[int, int],
         options: Options,
@@ -39,7 +38,7 @@ class OracleLayer:
         self.name, self.frame, self.options = name, frame, options
         self.notes: list[str] = []
         try:
-            self.cells = valid_cells(frame, moves, canvas, erode=options.erode)
+            self.cells = valid_cells(frame, moves, canvas)
         except ProbeError as error:
             # Alignment itself needs no such cells.
             self.cells = np.zeros(frame.size, dtype=np.bool_)

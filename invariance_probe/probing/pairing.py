@@ -140,7 +140,9 @@ def _settings(one: Result, other: Result) -> Iterator[tuple[str, Any, Any]]:
     for key in _IMAGES:
         yield f"{key.replace('_', ' ')} of the images", *(part.get(key) for part in images)
     # Results of versions that had fewer options were probed with the defaults of the others.
-    options = [{**Options().to_dict(), **r.provenance.get("options", {})} for r in (one, other)]
+    options = [
+        {**Options(erode=0.0).to_dict(), **r.provenance.get("options", {})} for r in (one, other)
+    ]
     for key in dict.fromkeys([*options[0], *options[1]]):
         if key not in _FREE:
             yield f"the option {key}", options[0].get(key), options[1].get(key)

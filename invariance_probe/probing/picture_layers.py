@@ -38,7 +38,7 @@ class LayerMaker:
             raise ProbeError(f"cells={cells}: show maps of at least 2 cells a side")
         self.name, self.frame, self.options = name, frame, options
         try:
-            self.cells = torch.from_numpy(valid_cells(frame, under, canvas, erode=options.erode))
+            self.cells = torch.from_numpy(valid_cells(frame, under, canvas))
         except ProbeError as error:
             raise ProbeError(f"layer {name!r}: {error}") from None
         self.block = -(-max(frame.size) // cells)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 
 from ..data import ImageSet, array_images
 from ..errors import ProbeError
-from ..geometry import Transform
+from ..geometry import Frame, Transform
 from ..networks import Activations, Network, framed_layers
 from ..networks.network import resolved
+from .borders import with_margins
 from .config import ProbeConfig, load_images, load_network
 from .devices import find_device, home_of
 from .inputs import Inputs
@@ -47,6 +49,7 @@ def take_pictures(
     pixels: int = 128,
     compared_under: str | Transform | Iterable[str | Transform] | None = None,
     scale_images: ImageSet | None = None,
+    margins: Mapping[str, float] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     options: Options | None = None,
@@ -64,8 +67,9 @@ def take_pictures(
     The residuals are those of `probe` for each image by itself, Σ_V ‖MΓT_h f − Γf‖² over
     Σ_V ‖Γf − μ‖², on whole maps, not on the pictures; μ are the channel means over all `images`,
     V the cells that stay inside the image under all of `compared_under`, by default the
-    `transforms`. `mean`, `std`, `options` and `progress` are as for `probe`; with
-    weighting="channel" the deviations are those of `scale_images`, by default of all `images`.
+    `transforms`, and keep `margins` from its edge (pixels, by layer; by default as `options.erode`
+    asks). `mean`, `std`, `options` and `progress` are as for `probe`; margins, and with
+    weighting="channel" deviations, are measured on `scale_images`, by default on all `images`.
 
     Convention: as `probe`; maps are moved in the frame measured on the network.
 
@@ -92,9 +96,6 @@ def take_pictures(
         frames = framed_layers(module, layers, example)[0]
         names = list(frames)
         under = moves if compared_under is None else as_transforms(compared_under)
-        makers = [
-            LayerMaker(name, frames[name], under, image_set.canvas, cells, chosen) for name in names
-        ]
         moving = sum(not move.is_identity for move in moves)
         total = len(image_set) + len(indices) * (2 + len(moves) + moving)
         total += len(scales.images) if scales is not None else 0
@@ -108,6 +109,14 @@ def take_pictures(
                 yield look(of.original(of.load(batch)), batch, text)
 
         with Activations(module, names) as activations, torch.inference_mode():
+            look = Looker(
+                activations, inputs_of(scale_images or image_set), place, chosen, Meter(None, 0)
+            )
+            framed = _with_margins(frames, margins or {}, look, under, chosen)
+            makers = [
+                LayerMaker(name, framed[name], under, image_set.canvas, cells, chosen)
+                for name in names
+            ]
             if scales is not None:
                 for maps in originals(scales, list(range(len(scales.images))), "deviations"):
                     for maker in makers:
@@ -202,11 +211,26 @@ def pictures_of(
         images.take(evaluation),
         compared_under=(*every, *as_transforms(transforms)) if transforms else every,
         scale_images=images.take(fit),
+        margins=result.margins if result is not None else None,
         mean=config.mean,
         std=config.std,
         options=config.options,
         **{"device": config.device, **given},
     )
+
+
+def _with_margins(
+    frames: Mapping[str, Frame],
+    margins: Mapping[str, float],
+    look: Looker,
+    under: Sequence[Transform],
+    options: Options,
+) -> dict[str, Frame]:
+    """Frames with the margins given, and measured ones where none is."""
+    known = {n: replace(f, margin=margins[n]) for n, f in frames.items() if n in margins}
+    rest = {n: f for n, f in frames.items() if n not in margins}
+    found = with_margins(rest, look, range(len(look.inputs.images)), under, options).frames
+    return {n: (known | found)[n] for n in frames}
 
 
 def _asked(number: int | Sequence[int | str], images: ImageSet) -> list[int]:

@@ -22,6 +22,7 @@ from .inputs import Inputs
 from .layer_state import LayerState
 from .options import Options
 
+_FEW = 9  # compared cells: fewer are hardly an average
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas")
 
 
@@ -80,6 +81,14 @@ def describe_run(
             "image_antialias": True,
             "map_antialias": False,
             "beyond_map": "nearest cell",
+            "cells": {
+                state.name: {
+                    "valid": int(state.cells.sum()),
+                    "all": int(state.cells.size),
+                    "margin": float(state.frame.margin),
+                }
+                for state in states
+            },
             "frames": {state.name: getattr(state.frame, "method", "given") for state in states},
         },
         "numerics": {
@@ -190,11 +199,12 @@ def _warnings(
             found.append(
                 f"frame of {state.name}: estimated ({how}), good to about {frame.error:.2g} px"
             )
-        share = float(state.cells.mean())
-        if share < 0.25:
+        number, margin = int(state.cells.sum()), state.frame.margin
+        if number < max(_FEW, state.cells.size / 4):
+            where = f"{margin:g} px inside the image's edge" if margin else "inside the image"
             found.append(
-                f"cells of {state.name}: only {int(state.cells.sum())} of {state.cells.size} stay "
-                "inside the image under all transformations"
+                f"cells of {state.name}: only {number} of {state.cells.size} stay {where} under "
+                "all transformations"
             )
     if evaluated < 30:
         found.append(f"sample: {evaluated} evaluation images; intervals are rough below about 30")

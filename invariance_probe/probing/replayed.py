@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -78,7 +79,9 @@ def replayed_errors(
             def features(canvas: Tensor) -> dict[str, Tensor]:
                 return activations(inputs.normalise(canvas))
 
-            one = _Sample(result, options, frames, moves, image_set.canvas)
+            margins = result.margins
+            framed = {n: replace(f, margin=margins[n]) for n, f in frames.items()}
+            one = _Sample(result, options, framed, moves, image_set.canvas)
             if options.weighting == "channel":
                 for first in range(0, len(fit), _BATCH):
                     batch = inputs.load(fit[first : first + _BATCH])
@@ -111,7 +114,7 @@ class _Sample:
         self.result, self.options, self.frames = result, options, frames
         self.variances: dict[str, Variance] = {}
         self.cells = {
-            name: torch.from_numpy(valid_cells(frame, moves, canvas, erode=options.erode))
+            name: torch.from_numpy(valid_cells(frame, moves, canvas))
             for name, frame in frames.items()
         }
         found = result.alignments.set_index(["layer", "transform"])["best"]

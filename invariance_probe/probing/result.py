@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .._limits import is_real
 from ..errors import ProbeError
 from ..geometry import Transform
 from ._plots import Plots, as_html
@@ -40,7 +42,8 @@ class Result:
     alignments : one row per layer and transform: the transform found by the search, in-sample
         residuals, distance from h⁻¹ in pixels, runner-up, coverage, status.
     landscape : in-sample residual against the aligning angle and scale.
-    layers : one row per layer: channels, map size, frame, compared cells, dead channels.
+    layers : one row per layer: channels, map size, frame, the margin in pixels that cells keep from
+        the canvas' edge, how many are compared, dead channels.
     channels : one row per layer and transform: share of variance that moved to other channels,
         beside chance; how often the strongest channel changes, beside the floor.
     tuning : response of every channel under every transform.
@@ -75,6 +78,15 @@ class Result:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the numbers must know: grid offsets, borders, dead channels."""
         return tuple(self.provenance.get("warnings", ()))
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """Pixels that compared cells keep from the canvas' edge, by layer."""
+        if "margin" in self.layers:
+            return dict(zip(self.layers["layer"], self.layers["margin"].astype(float), strict=True))
+        erode = self.provenance.get("options", {}).get("erode")
+        known = is_real(erode, 0, math.inf)
+        return dict.fromkeys(self.axes["layer"], float(erode) if known else 0.0)
 
     def per_image(self) -> pd.DataFrame:
         """One row per layer, transform, rung and evaluation image: its squared error and variance.

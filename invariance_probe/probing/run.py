@@ -19,6 +19,7 @@ from ..networks import Activations, Network, framed_layers
 from ..networks.network import resolved
 from .assemble import assemble
 from .batch_size import with_batch_size
+from .borders import with_margins
 from .devices import find_device, home_of
 from .distributed import Group, current_group
 from .inputs import Inputs
@@ -117,15 +118,20 @@ def probe(
                     check_channels(module, example)
                 raise
             names = list(frames)
-            states = [LayerState(n, frames[n], moves, image_set.canvas, chosen) for n in names]
+            for name in names:  # refuses what leaves no cell before anything is measured
+                LayerState(name, frames[name], moves, image_set.canvas, chosen)
         chosen = group.from_main(lambda: with_batch_size(chosen, module, example, place))
-        for state in states:
-            state.options = chosen
         meter = Meter(progress, 0)
         with Activations(module, names) as activations, torch.inference_mode():
+            unmetered = Looker(activations, inputs, place, chosen, Meter(None, 0))
+            borders = group.from_main(lambda: with_margins(frames, unmetered, fit, moves, chosen))
+            with group.together():
+                states = [
+                    LayerState(n, borders.frames[n], moves, image_set.canvas, chosen) for n in names
+                ]
             look = Looker(activations, inputs, place, chosen, meter)
             maps = {name: m.float().to(look.home) for name, m in look.maps(example).items()}
-            each = transform_bytes(names, frames, moves, image_set.canvas, chosen, maps)
+            each = transform_bytes(names, borders.frames, moves, image_set.canvas, chosen, maps)
             blocks = group.from_main(
                 lambda: blocks_of(len(moves), each, memory_limit(chosen, look.home))
             )
@@ -163,7 +169,7 @@ def probe(
         "sums_bytes": each,
         "images_at_a_time": look.most or chosen.batch_size,
     }
-    provenance["warnings"] += [*half_warnings(chosen), *_short_memory(chosen, each)]
+    provenance["warnings"] += [*borders.notes, *half_warnings(chosen), *_short_memory(chosen, each)]
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     names_of = [image_set.names[i] for i in evaluation]
     result = assemble(passes.states, moves, names_of, chosen, provenance)

@@ -41,6 +41,7 @@ def plot_gallery(
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    margin: float = 0.0,
     image_interpolation: Interpolation = "bilinear",
     map_interpolation: Interpolation = "bilinear",
     width: float | None = None,
@@ -51,7 +52,8 @@ def plot_gallery(
     of largest variance over the original's map: map of the original Γf, of the transformed image
     ΓT_h f, that moved back by h⁻¹, and the difference to the original. The three maps of a row
     share a colour scale; differences are centred at zero and left out where cells are not compared.
-    `images`, `mean` and `std` are as for `probe`, `index` chooses the image. `width` is
+    `images`, `mean` and `std` are as for `probe`, `index` chooses the image. `margin` is by how
+    many pixels compared cells keep from the canvas' edge, as `Result.margins` has it. `width` is
     millimetres, 170 by default; below 120 the two images stand above the maps.
 
     Convention: as `probe`; maps are moved in the frame measured on the network.
@@ -84,7 +86,7 @@ def plot_gallery(
     strongest = original.flatten(1).double().var(dim=1).argsort(descending=True, stable=True)
     chosen = strongest[:channels].tolist()
     stack = torch.stack([original, moved, back])[:, chosen].double().cpu().numpy()
-    compared = valid_cells(frame, [h], image_set.canvas)
+    compared = valid_cells(frame, [h], image_set.canvas, erode=margin)
     return _draw(canvas.double().cpu().numpy(), stack, compared, chosen, names[0], h, wide)
 
 

@@ -68,7 +68,7 @@ def _split(
             grid_remedy += f" and leaves {again[rung]:.3g}"
     frame = frame_of(network, layer, images)
     rows, columns = frame.size
-    erode = _core(frame, move, images, float(options.get("erode", 0.0)))
+    erode = _core(frame, move, images, _least_margin(options))
     inside = centred
     border_source = "no cells lie further inside; the map is too small to tell"
     if erode is not None:
@@ -173,6 +173,11 @@ def _of_network(
         "what the filters prefer" + (f" ({left})" if left else ""),
         "the filters to ones without a preferred orientation (networks.symmetrised), or " + aligned,
     )
+
+
+def _least_margin(options: Mapping[str, Any]) -> float:
+    erode = options.get("erode", "auto")
+    return 0.0 if erode == "auto" else float(erode)
 
 
 def _core(frame: Frame, move: Transform, images: ImageSet, erode: float) -> float | None:

@@ -141,7 +141,7 @@ def test_small_samples_and_few_cells_are_warned_of():
     assert any("sample: 3 evaluation images" in text for text in result.warnings)
     (few,) = [text for text in result.warnings if text.startswith("cells of 0")]
     cells = int(result.layers["compared_cells"].iloc[0])
-    assert f"only {cells} of 64 stay inside the image" in few
+    assert f"only {cells} of 64 stay 5 px inside the image's edge" in few
 
 
 def test_notes_of_the_images_are_warnings():

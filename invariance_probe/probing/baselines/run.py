@@ -18,9 +18,11 @@ from ...networks import Activations, Network, check_finite, framed_layers
 from ...networks.network import resolved
 from ...networks.replacement import as_logits
 from ..batch_size import with_batch_size
+from ..borders import with_margins
 from ..devices import find_device
 from ..inputs import Inputs
 from ..layer_state import LayerState
+from ..look import Looker, Meter
 from ..options import Options
 from ..provenance import describe_run
 from ..run import Progress, as_transforms, batches, check_channels, measuring, split
@@ -101,9 +103,12 @@ def baselines(
         check_channels(module, example)
         chosen = with_batch_size(chosen, module, example, place)
         frames, left_out = framed_layers(module, layers, example)
+        with Activations(module, list(frames)) as activations, torch.inference_mode():
+            look = Looker(activations, inputs, place, chosen, Meter(None, 0))
+            borders = with_margins(frames, look, fit, moves, chosen)
         states = [
             LayerBaselines(name, frame, moves, image_set.canvas, chosen, asked)
-            for name, frame in frames.items()
+            for name, frame in borders.frames.items()
         ]
         run = _Pass(module, inputs, states, moves, chosen, progress)
         with torch.inference_mode():
@@ -126,6 +131,7 @@ def baselines(
         (len(fit), len(evaluation)),
         config,
     ) | {"baselines": {"measures": list(asked), "aggregation": aggregation}}
+    table.attrs["provenance"]["warnings"] += borders.notes
     table.attrs["provenance"]["warnings"] += [f"left out: {reason}" for reason in left_out]
     return table
 

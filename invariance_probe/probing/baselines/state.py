@@ -46,7 +46,7 @@ class LayerBaselines:
         self.name, self.frame, self.moves, self.options = name, frame, moves, options
         self.measures = measures
         try:
-            self.cells = valid_cells(frame, moves, canvas, erode=options.erode)
+            self.cells = valid_cells(frame, moves, canvas)
         except ProbeError as error:
             raise ProbeError(f"layer {name!r}: {error}") from None
         self.units = _sub_grid(self.cells, _UNITS)

@@ -139,6 +139,31 @@ def _setup(provenance: Mapping[str, Any]) -> list[str]:
     return out
 
 
+def _margin(erode: object) -> str:
+    if erode == "auto":
+        return (
+            ", as far from its edge as the layer's maps were found to change when images were "
+            "shifted under it"
+        )
+    return f", {erode:g} pixels or more from its edge" if isinstance(erode, float) and erode else ""
+
+
+def _left(provenance: Mapping[str, Any]) -> str:
+    """How many cells that leaves, layer by layer."""
+    said = []
+    for name, one in _part(_part(provenance, "conventions"), "cells").items():
+        valid, whole, margin = (
+            _number(_part({"": one}, ""), k) for k in ("valid", "all", "margin")
+        )
+        said.append(f"{valid} of {whole} of {name}" + f" ({margin} pixels)" * (margin != "0"))
+    return f": {joined(said)}" if said else ""
+
+
+def _number(part: Mapping[str, Any], key: str) -> str:
+    value = part.get(key)
+    return f"{value:g}" if isinstance(value, int | float) else "?"
+
+
 def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
     options = _part(provenance, "options")
     kernel = options.get("map_interpolation", "bilinear")
@@ -146,13 +171,12 @@ def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
         str(options.get("family")),
         "the smallest of similarities and affine transformations that holds the inverse",
     )
-    erode = float(options.get("erode") or 0.0)
-    margin = f", {erode:g} pixels or more from its edge" if erode else ""
+    margin = _margin(options.get("erode"))
     out = [
         f"Feature maps were warped in the grid frame measured on the network, by {kernel} "
         "interpolation without anti-aliasing, the nearest cell standing in beyond the edge, and "
         "compared with those of the original on the cells that stay inside the image under all "
-        f"transformations of the run{margin}.",
+        f"transformations of the run{margin}{_left(provenance)}.",
         "The residual is the sum of squared differences over the evaluation images, divided by the "
         "original's sum of squares about the channel means.",
     ]

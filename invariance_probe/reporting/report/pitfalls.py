@@ -29,10 +29,18 @@ _KNOWN = {
     "images": (
         "Borders: no real content beyond the image",
         "Turned or shrunk images need content from outside the frame. What was put there is not "
-        "content. Numbers are taken only on cells that stay inside under all transformations, but "
-        "padding inside the network still sees the border, and the floor contains it.",
-        "Use images with a margin (larger than the network's canvas), or a larger erode; read "
-        "every number against its floor.",
+        "content. Numbers are taken only on cells that stay inside under all transformations, as "
+        "far from the edge as each layer was found to show it.",
+        "Use images with a margin (larger than the network's canvas); read every number against "
+        "its floor.",
+    ),
+    "borders": (
+        "Borders: padding is seen in compared cells",
+        "What a layer makes of padding and of the images' end does not move with the content. So "
+        "far from the edge that this is gone, too few cells were left to compare; a part of these "
+        "residuals comes from the border, not from the network's features.",
+        "Use a larger canvas or images with a margin where the network takes them, milder "
+        "transformations or an earlier layer.",
     ),
     "grid": (
         "Grid offset: the map's centre is not the image's",
