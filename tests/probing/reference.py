@@ -80,7 +80,7 @@ class Reference:
 
     def __post_init__(self) -> None:
         self.fit, self.evaluation = halves(len(self.images), self.options.seed)
-        self.cells = cells_of(self.frame, self.moves, self.images.canvas, self.options.erode)
+        self.cells = cells_of(self.frame, self.moves, self.images.canvas, self.frame.margin)
         originals = [self.original(n) for n in self.fit]
         self.weights = np.ones(originals[0].shape[1])
         if self.options.weighting == "channel":

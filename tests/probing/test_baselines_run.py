@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,11 @@ def table(images: Any) -> pd.DataFrame:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_number_is_its_definition(table: pd.DataFrame, images: Any, layer: str) -> None:
     model = network()
+    margin = probe(model, layer, MOVES, images, channels=False, **QUICK).margins[layer]
     slow = Reference(
-        prefix(model, layer), frame_of(GRIDS[layer], images.canvas), images, MOVING, Options()
-    )
+        prefix(model, layer), replace(frame_of(GRIDS[layer], images.canvas), margin=margin), images,
+        MOVING, Options(),
+    )  # fmt: skip
     original, moved, back, there = [], [], [], []
     for number in slow.evaluation:
         maps = slow.original(number)

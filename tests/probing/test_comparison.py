@@ -246,7 +246,7 @@ def test_a_notebook_shows_the_means() -> None:
         ),
         (with_changes(made_result(), "images", canvas=[32, 32]), "canvas of the images is [28, 28"),
         (made_result(weighting="channel"), "the option weighting is 'raw' in the one and 'channel"),
-        (made_result(erode=2.0), "the option erode is 0.0 in the one and 2.0 in the other"),
+        (made_result(erode=2.0), "the option erode is 'auto' in the one and 2.0 in the other"),
         (made_result(family="affine"), "the option family is none in the one and 'affine'"),
         (made_result(transforms="rotation:0:90:30"), "transformation 2 is 'rotation:45' in the on"),
         (made_result(transforms="rotation:0:45:45"), "transformation 3 is 'rotation:90' in the on"),
@@ -271,8 +271,9 @@ def test_another_order_of_the_images_is_another_plan() -> None:
 
 def test_what_changes_no_number_may_differ_and_normalisation_is_told() -> None:
     b = made_result(batch_size=7, resamples=50, level=0.5)
+    a = made_result(erode=0.0)
     del b.provenance["options"]["erode"]  # as in a result of a version without that option
-    found = compare({"a": made_result(), "b": with_changes(b, "images", mean=[0.5])})
+    found = compare({"a": a, "b": with_changes(b, "images", mean=[0.5])})
     assert found.notes == ("mean of b is [0.5], that of a [0.1]",)
     assert found.provenance["bootstrap"] == {"level": 0.95, "resamples": 200, "seed": 0}
 

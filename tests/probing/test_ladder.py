@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,7 +62,7 @@ def test_the_table_is_the_definition(name):
     rows = result.residuals.set_index(["layer", "transform", "rung"])["residual"]
     found = result.alignments.set_index(["layer", "transform"])
     for number, layer in enumerate(("0", "2")):
-        frame = frame_of(FRAMES[layer], images.canvas)
+        frame = replace(frame_of(FRAMES[layer], images.canvas), margin=result.margins[layer])
         expected = Reference(
             prefix(network, layer), frame, images, MOVES, options, mean=0.4, std=0.3
         )

@@ -82,7 +82,9 @@ def test_what_is_another_run_is_refused(tmp_path: Path) -> None:
         measured(folder, stop=after(3))
     with pytest.raises(ProbeError, match=r"holds a probe that was not finished; go on .*--resume"):
         measured(folder)
-    with pytest.raises(ProbeError, match=r"is another one \(options.erode: 0.0 -> 1.0\); go on as"):
+    with pytest.raises(
+        ProbeError, match=r"is another one \(options.erode: auto -> 1.0\); go on as"
+    ):
         measured(folder, resume=True, erode=1.0)
     network = small()
     network[0].weight.data += 1
