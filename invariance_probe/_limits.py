@@ -19,6 +19,9 @@ BATCH = 1_000_000
 RESAMPLES = 20_000
 """The most resamples of a bootstrap: more move an interval in its third digit only."""
 
+TRANSFORMS = 10_000
+"""The most transformations of a run: a step of 0.04 degrees over a full turn."""
+
 SIDE, PIXELS = 16_384, 2**25
 """The longest side of a canvas, and the most pixels: maps of more fill any memory."""
 

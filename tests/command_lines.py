@@ -139,8 +139,10 @@ class Ended:
 
     line: tuple[str, ...]
     wrong: str
+    code: int
     seconds: float
     bytes: int
+    said: str = ""  # last on stderr
 
     def __str__(self) -> str:
         shown = shlex.join(
@@ -201,7 +203,7 @@ def ended(line: Sequence[str]) -> Ended:
         wrong = "something hidden stays"
     else:
         wrong = ""
-    return Ended(tuple(line), wrong, seconds, used)
+    return Ended(tuple(line), wrong, done.exit_code, seconds, used, last)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ def _check_targets(
     for path in targets:
         if path.is_dir():
             raise ProbeError(f"{path} is a folder; name a file")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise ProbeError(f"{path} is there already; name another file, or use --overwrite")
     if out is not None and out.suffix.lower() == ".mp4":
         find_ffmpeg()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ def compare(
     if match and layers:
         raise ProbeError("--match already says which layers are compared; leave --layers away")
     steps = reading.numbers("--along", None if along is None else [along])
-    if inside := [place for place in folders if place.resolve() == out.resolve()]:
+    # realpath and not resolve, which a loop of links stops
+    if inside := [one for one in folders if os.path.realpath(one) == os.path.realpath(out)]:
         raise ProbeError(f"--out {out} is the result {inside[0]} itself; name another folder")
     from ..probing import compare as compared
     from ..probing import load_result
@@ -75,7 +77,7 @@ def result_names(folders: Sequence[Path], names: str | None) -> dict[str, Path]:
                 "joined by commas"
             )
     else:
-        called = [folder.resolve().name for folder in folders]
+        called = [os.path.basename(os.path.realpath(folder)) for folder in folders]
         if len(set(called)) < len(called):
             called = [str(folder) for folder in folders]
     if twice := [name for name in called if called.count(name) > 1]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
+from .._limits import check_canvas
 from ..errors import ProbeError
 from .talk import hint
 
@@ -76,7 +77,7 @@ def canvas_size(text: str | None) -> tuple[int, int] | None:
     sides = [whole(side) or 0 for side in text.lower().split("x")]
     if len(sides) > 2 or min(sides) < 1:
         raise ProbeError(f"--canvas {text}: give rows x columns in pixels, such as 224x224")
-    return sides[0], sides[-1]
+    return check_canvas(sides[0], sides[-1])
 
 
 def whole(text: str) -> int | None:

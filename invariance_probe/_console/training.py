@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -121,7 +122,7 @@ def evaluate(
     trust: bool,
 ) -> None:
     """Measure the errors of runs, print them and write the table."""
-    if out is not None and out.exists() and (out.is_dir() or not overwrite):
+    if out is not None and os.path.lexists(out) and (out.is_dir() or not overwrite):
         raise ProbeError(f"{out} is there already; name another file, or --overwrite it")
     place = device or "cpu"
     reading.check_device(place)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._limits import RESAMPLES, check_whole
 from ..errors import ProbeError
 from .growing import GrowingRows
 
@@ -108,6 +109,7 @@ def bootstrap(
 
     Raises ProbeError for fewer than two images.
     """
+    check_whole("resamples", resamples, 1, RESAMPLES)
     number = errors.shape[-1]
     if number < 2:
         raise ProbeError(f"a bootstrap interval needs at least 2 images, not {number}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._limits import TRANSFORMS, quoted
 from ..errors import ProbeError
 from .transforms import (
     KINDS,
@@ -47,7 +48,9 @@ def rotations(start: float, stop: float, *, step: float) -> tuple[Transform, ...
         raise ProbeError(
             f"rotations({start:g}, {stop:g}, step={step:g}) needs start <= stop and step > 0"
         )
-    number = math.floor((stop - start) / step + 1e-9) + 1
+    between = (stop - start) / step
+    _check_number(f"rotations({start:g}, {stop:g}, step={step:g})", between, "a larger step")
+    number = math.floor(between + 1e-9) + 1
     angles = [start + step * index for index in range(number)]
     if stop - start >= 360:
         angles = [angle for angle in angles if angle < start + 360 - 1e-9]
@@ -66,11 +69,20 @@ def scalings(start: float, stop: float, *, number: int) -> tuple[Transform, ...]
         )
     if number == 1 and start != stop:
         raise ProbeError(f"scalings({start:g}, {stop:g}, number=1): give number >= 2 or one factor")
+    _check_number(f"scalings({start:g}, {stop:g}, number={number})", number, "a smaller number")
     exponents = np.linspace(math.log2(start), math.log2(stop), number).tolist()
     factors = [2.0**exponent for exponent in exponents]
     factors[0], factors[-1] = float(start), float(stop)
     # 2 ** 1e-17 is 1.0000000000000002 on some grids: an identity must be exactly that.
     return tuple(scaling(1.0 if abs(f - 1.0) < 1e-12 else f) for f in factors)
+
+
+def _check_number(what: str, number: float, remedy: str) -> None:
+    if number > TRANSFORMS:
+        raise ProbeError(
+            f"{what} would be {quoted(number)} transformations; give {remedy}, for at most "
+            f"{TRANSFORMS}"
+        )
 
 
 def parse_transforms(text: str) -> tuple[Transform, ...]:
@@ -88,7 +100,9 @@ def parse_transforms(text: str) -> tuple[Transform, ...]:
     parts = text.replace(";", " ").split()
     if not parts:
         raise ProbeError(f"no transformation in {text!r}; write for example {_EXAMPLES}")
-    return tuple(transform for part in parts for transform in _parse_one(part))
+    moves = [transform for part in parts for transform in _parse_one(part)]
+    _check_number("the transformations", len(moves), "fewer")
+    return tuple(moves)
 
 
 def _parse_one(part: str) -> tuple[Transform, ...]:

@@ -25,7 +25,9 @@ def write_atomically(
     Raises ProbeError when the place cannot be written (full disk, missing rights).
     """
     part = path.parent / f"{_HIDDEN}{path.name}{_PART}"
+    above: list[Path] = []
     try:
+        above = [place for place in path.parents if not place.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as stream:
             _fill(stream, content)
@@ -40,6 +42,9 @@ def write_atomically(
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # folders that were made for it, and hold nothing
+            for place in above:
+                place.rmdir()
 
 
 def is_part(name: str, of: Iterable[str]) -> bool:

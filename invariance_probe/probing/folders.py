@@ -60,14 +60,14 @@ def check_free(
 def check_place(folder: Path) -> None:
     """Refuse what cannot be written as a folder, whatever it may hold."""
     with _reached(folder):
-        above = next(place for place in folder.absolute().parents if place.exists())
         if folder.exists() and not folder.is_dir():
             raise ProbeError(f"{folder} is a file; name a folder for the result")
-        target = folder.resolve()
-        if folder.exists() and (folder.is_mount() or target == Path(target.anchor)):
+        target = folder.resolve()  # pathlib takes "." itself for a mount point
+        if target.exists() and (target.is_mount() or target == Path(target.anchor)):
             raise ProbeError(
                 f"{folder} is a mount point and cannot be replaced; name a folder in it"
             )
+        above = next(place for place in folder.absolute().parents if place.exists())
         if Path.cwd().is_relative_to(target):
             raise ProbeError(
                 f"{folder} is the folder you work in or one above it; name a folder in it"

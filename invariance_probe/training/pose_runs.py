@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..data.examples import Examples
 from ..errors import ProbeError
+from ..probing.devices import find_device
 from .checks import check_fits
 from .pose_statistics import pose_statistics
 from .poses import collect_poses
@@ -40,9 +41,10 @@ def run_poses(
             f"{tuple(examples.mean)}, {tuple(examples.std)} as {examples.description}; "
             "give examples of the same kind"
         )
-    examples, found = examples.to(device), {}
+    place = find_device(device)
+    examples, found = examples.to(place), {}
     for trained, network in run.networks.items():
-        check_fits(network.to(device), examples)
+        check_fits(network.to(place), examples)
         found[trained] = collect_poses(
             network, examples, passes, seed, batch_size=batch_size, step=step
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .._limits import RESAMPLES, check_whole
 from ..alignment import bootstrap
 from ..errors import ProbeError
 
@@ -147,6 +148,7 @@ def pose_statistics(
 
     Raises ProbeError for unknown kinds, and where nothing varies.
     """
+    check_whole("resamples", resamples, 1, RESAMPLES)
     asked = [kinds] if isinstance(kinds, str) else kinds
     for name in asked or ():
         if name not in KINDS:

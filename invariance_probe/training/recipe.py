@@ -80,13 +80,8 @@ class Recipe:
         for name in _COUNTS:
             value = getattr(self, name)
             most = BATCH if name == "batch_size" else COUNT
-            if value is not None and not 1 <= value <= most:
-                shown = quoted(value)
-                what = f"{shown} epochs" if name == "epochs" else f"{name} {shown}"
-                raise ProbeError(
-                    f"{what} in batches of {quoted(self.batch_size)}; give at least 1 and at most "
-                    f"{most}"
-                )
+            if value is not None:
+                check_whole(name, value, 1, most)
         check_whole("seed", self.seed, -SEED // 2, SEED)
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from ..data.examples import Examples
+from ..probing.devices import find_device
 from .passes import evaluate_passes
 from .runs import TrainedRun, run_examples
 
@@ -35,10 +36,11 @@ def evaluate_run(
     """
     examples = run_examples(run.config, train=False) if examples is None else examples
     mean, std = run.normalisation
+    place = find_device(device)
     tables = []
     for trained, network in run.networks.items():
         result = evaluate_passes(
-            network.to(device), examples, passes, seed=seed, batch_size=batch_size, mean=mean,
+            network.to(place), examples, passes, seed=seed, batch_size=batch_size, mean=mean,
             std=std,
         )  # fmt: skip
         table = result.table()
@@ -48,8 +50,8 @@ def evaluate_run(
             "data": data or run.config.data,
             "seed": trained,
         }
-        for place, (name, value) in enumerate(about.items()):
-            table.insert(place, name, value)
+        for column, (name, value) in enumerate(about.items()):
+            table.insert(column, name, value)
         tables.append(table)
         if on_seed is not None:
             on_seed(trained)

@@ -30,6 +30,30 @@ MADE = {
     "RUN": "train CNN --data mnist --number 40 --width 0.25 --set iterations=1 batch_size=8 "
     "--out RUN",
 }
+PLACES = (
+    "/",
+    ".",
+    "..",
+    "loop",
+    "loop/x",
+    256 * "a",
+    "a/" + 90 * "ü" + 90 * "字",
+    3000 * "a/",
+    "own.py/x",
+)
+_SMALL = "--transforms rotation:90 --number 8 --resamples 20 --layers conv2"
+WRITING = (
+    f"probe {_SMALL} --no-figures --out",
+    f"probe {_SMALL} --no-figures --resume --out",
+    "demo --number 8 --out",
+    "plot RESULT --format svg --out",
+    "compare RESULT RESULT --names a,b --no-figures --out",
+    "animate RESULT --html",
+    "report RESULT --no-viewer --out",
+    "train CNN --data mnist --number 40 --width 0.25 --set iterations=1 --out",
+    "train --resume --out",
+    "evaluate RUN --passes 1 --number 40 --out",
+)
 
 
 def furnish(folder: Path) -> None:
@@ -78,6 +102,65 @@ def test_a_hundred_command_lines(
     furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(range(SHORT), furnished, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[:20])
+def test_places_that_no_command_can_write(
+    place: str, furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(furnished, work, symlinks=True)
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "80")
+    before = set(work.rglob("*"))
+    for line in WRITING:
+        one = ended([*line.split(), place])
+        assert not one.wrong, one
+        assert one.code == 2, one
+        assert set(work.rglob("*")) == before, one
+
+
+TOO_MUCH = {
+    "layers --canvas 18446744073709551616": "canvas rows=18446744073709551616",
+    "layers --canvas 99999x99999": "at most 16384",
+    "probe --transforms rotation:0:360:1e-9 --out OUT": "at most 10000",
+    "probe --transforms rotation:0:1e300:1e-300 --out OUT": "at most 10000",
+    "probe --transforms scaling:1:2:1000000000 --out OUT": "at most 10000",
+    "probe --resamples 100000000 --out OUT": "resamples=100000000",
+    "probe --workers 100000 --images IMAGES --out OUT": "workers=100000",
+    "probe --batch-size 10000000000 --out OUT": "batch_size=10000000000",
+    "probe --number 10000000000 --out OUT": "number=10000000000",
+    "compare RESULT RESULT --names a,b --resamples 100000000 --out OUT": "resamples=100000000",
+    "train CNN --set iterations=10000000000 --out OUT": "iterations=10000000000",
+    "train CNN --set batch_size=10000000000 --out OUT": "batch_size=10000000000",
+    "evaluate RUN --passes 10000000000": "passes=10000000000",
+    "evaluate RUN --batch-size 10000000000": "batch_size=10000000000",
+    "animate RESULT --width 1000000000 --out a.gif": "width",
+}
+
+
+@pytest.mark.parametrize("line", TOO_MUCH)
+def test_numbers_beyond_their_bounds_are_refused_by_name_before_memory_is_taken(
+    line: str, furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(furnished, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("COLUMNS", "80")
+    one = ended(line.split())
+    assert (one.wrong, one.code) == ("", 2), one
+    assert TOO_MUCH[line] in one.said
+    assert one.bytes < 2e8
+    assert one.seconds < 5
+
+
+def test_the_fastest_device_is_found_for_evaluation(
+    furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(furnished, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
+    assert (
+        ended(["evaluate", "RUN", "--passes", "1", "--number", "40", "--device", "auto"]).code == 0
+    )
 
 
 @pytest.mark.slow

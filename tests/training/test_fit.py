@@ -145,7 +145,7 @@ def test_plain_sgd_step_by_hand() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "0 epochs in batches of 128; give at least 1"),
+        ({"epochs": 0}, "epochs=0 is out of range; give a whole number of at least 1"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion'; give 'sgd' or 'adam'"),
         ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
         ({"learning_rate": math.nan}, "learning rate nan"),

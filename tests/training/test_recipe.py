@@ -58,9 +58,9 @@ def test_changed() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"iterations": 0}, "iterations 0 in batches of 128; give at least 1"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"report_every": 0}, "report_every 0"),
+        ({"iterations": 0}, "iterations=0 is out of range; give a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"report_every": 0}, "report_every=0"),
         ({"batch_size": 2.5}, "batch_size=2.5 must be a whole number"),
         ({"batch_size": True}, "batch_size=True must be a whole number"),
         ({"learning_rate": "fast"}, "learning_rate='fast' must be a number"),
