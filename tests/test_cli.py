@@ -597,3 +597,57 @@ def test_a_stored_config_may_be_a_file(in_tmp: Path) -> None:
     assert "broken.json is no JSON file" in line
     Path("config.json").write_text(json.dumps({"netwrok": "mnist_cnn"}))
     assert "unknown setting 'netwrok'" in refused(*QUICK, "--config", "config.json")
+
+
+# --- long work -----------------------------------------------------------------------------------
+
+
+def test_long_work_is_announced_once_as_soon_as_some_is_timed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, told = iter([100.0, 101.0, 104.0, 108.0]), []
+    monkeypatch.setattr(talk.time, "monotonic", lambda: next(clock))
+    report = talk.announcing(lambda *seen: told.append(seen), "passes", "(fewer take less)")
+    for done in (4, 6, 12, 16):  # the first call begins: what came before it is not timed
+        report(done, 1_000_012, "fitting")
+    assert told[-1] == (16, 1_000_012, "fitting")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["1,000,000 passes ahead at 0.5 s each: about 138.9 h", "(fewer take less)"]
+
+
+def test_short_work_is_not_announced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 5.0, 6.0])
+    monkeypatch.setattr(talk.time, "monotonic", lambda: next(clock))
+    report = talk.announcing(lambda *seen: None, "passes", "")
+    for done in (0, 50, 60):
+        report(done, 500, "")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["probe", "train"])
+def test_the_announcement_of_a_command_fits_a_terminal(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(talk, "TIMED", 0.0)
+    monkeypatch.setattr(talk, "LONG", 0.0)
+    recipe = [
+        "CNN",
+        "--number",
+        "40",
+        "--width",
+        "0.1",
+        "--set",
+        "iterations=3",
+        "batch_size=8",
+        "report_every=1",
+    ]
+    done = run(name, *(QUICK if name == "probe" else recipe), "--out", "out")
+    assert done.exit_code == 0
+    lines = done.stderr.splitlines()
+    here = [at for at, line in enumerate(lines) if " ahead at " in line]
+    assert len(here) == 1
+    assert "less; Ctrl-C saves" in lines[here[0] + 1]
+    assert max(len(line) for line in lines[here[0] : here[0] + 2]) <= 80
+    assert " ahead at " not in done.stdout

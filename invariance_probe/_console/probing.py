@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..probing.unfinished import Unfinished
 
 
+_LESS = "(a smaller --number, fewer --transforms or --layers take less; Ctrl-C saves)"
+
+
 class _Waiting(NamedTuple):
     """What there is of a probe already: its unfinished state, or a result that is whole."""
 
@@ -182,8 +185,8 @@ def _run(
                 network = load_network(chosen)
                 images = load_images(chosen, network)
             result = probing.run_config(
-                chosen, report, network=network, images=images, unfinished=keeper,
-                resume=resume, overwrite=overwrite, stop=stop,
+                chosen, talk.announcing(report, "passes", _LESS), network=network, images=images,
+                unfinished=keeper, resume=resume, overwrite=overwrite, stop=stop,
             )  # fmt: skip
     except KeyboardInterrupt as stopped:
         if (keeper.folder / "state.json").is_file():

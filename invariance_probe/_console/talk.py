@@ -24,6 +24,8 @@ Report = Callable[[int, int, str], None]
 
 
 LINES_EVERY = 30.0  # seconds between lines where nobody watches
+TIMED = 2.0  # seconds of work by which the rest is judged
+LONG = 600.0  # seconds of work that are announced before most of it is done
 
 
 def main() -> bool:
@@ -103,6 +105,38 @@ def progress(title: str, width: int = 30, lines_every: float = LINES_EVERY) -> I
             bar.update(task, completed=done, total=total or None, description=written(text).plain)
 
         yield report
+
+
+def announcing(report: Report, unit: str, remedy: str) -> Report:
+    """A progress that says once, as soon as it has timed some work, when much more is ahead.
+
+    `unit` is what is counted; `remedy` says what would take less time.
+    """
+    began: tuple[int, float] | None = None
+    known = False
+
+    def told(done: int, total: int, text: str) -> None:
+        nonlocal began, known
+        now = time.monotonic()
+        began = began or (done, now)
+        work, gone = done - began[0], now - began[1]
+        if not known and work > 0 and gone >= TIMED:
+            known = True
+            if (each := gone / work) * (total - done) > LONG:
+                ahead = f"{total - done:,} {unit} ahead at {brief(each)} each"
+                hint(f"{ahead}: about {duration(each * (total - done))}\n{remedy}")
+        report(done, total, text)
+
+    return told
+
+
+def brief(seconds: float) -> str:
+    """A short time with its unit.
+
+    >>> brief(1.5), brief(0.0123), brief(4e-5)
+    ('1.5 s', '12 ms', '0.04 ms')
+    """
+    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
 
 
 def duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..training import Progress, TrainConfig
 
+_LESS = "(fewer --seeds, --number or --set iterations=N take less; Ctrl-C saves)"
 NETWORKS = "CNN, STN-C0, STN-C1 or STN-SL1"
 
 
@@ -80,9 +81,10 @@ def train(
             stopping(alone=True, saving=True) as stop,
             _main_only(title, 44, talk.LINES_EVERY) as report,
         ):
+            tell = talk.announcing(report, "steps", _LESS)
             run = train_run(
                 config, out, examples=examples, device=place, resume=resume, overwrite=overwrite,
-                on_step=_shown(config, report), stop=stop, tensorboard=tensorboard,
+                on_step=_shown(config, tell), stop=stop, tensorboard=tensorboard,
             )  # fmt: skip
     except KeyboardInterrupt as stopped:
         if overwrite and older is not None and older == _stamp(out):
