@@ -101,6 +101,7 @@ def probe(
     batch_size: opt.BatchSize = None,
     precision: opt.Precision = None,
     memory: opt.Memory = None,
+    impure: opt.Impure = None,
     resamples: opt.Resamples = None,
     seed: opt.Seed = None,
     device: opt.Device = None,
@@ -128,7 +129,7 @@ def probe(
         "image_interpolation": image_interpolation, "family": family, "channels": channel_maps,
         "per_image": per_image, "erode": reading.pixels(erode),
         "batch_size": reading.batch_size(batch_size), "precision": precision, "memory": memory,
-        "resamples": resamples, "seed": seed,
+        "impure": impure, "resamples": resamples, "seed": seed,
     }  # fmt: skip
     probing.probe(
         out, given, options, config=config, figures=figures, resume=resume, overwrite=overwrite,

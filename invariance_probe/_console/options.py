@@ -172,6 +172,8 @@ Precision = Annotated[
         help="Of the forward passes; all sums are float64. [default: float32]",
     ),
 ]
+_IMPURE = "Of networks whose maps depend on more than the one image. [default: warn]"
+Impure = Annotated[str | None, Option(metavar="warn|refuse", help=_IMPURE)]
 Memory = Annotated[
     str | None,
     Option(

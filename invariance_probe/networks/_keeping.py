@@ -41,7 +41,7 @@ class Kept:
         # Those of a scripted module lie outside of Python's dictionaries.
         for tensor in (*network.parameters(), *network.buffers()):
             self._follow(tensor, 0)
-        self._streams = _streams()
+        self._streams = streams()
 
     def restore(self) -> bool:
         """Put everything back; says whether anything but the random streams had changed."""
@@ -248,7 +248,7 @@ def _of_slots(thing: Any, names: list[str], before: dict[str, Any]) -> Restore:
     return put_back
 
 
-def _streams() -> list[tuple[Callable[[Any], Any], Any]]:
+def streams() -> list[tuple[Callable[[Any], Any], Any]]:
     """The random streams that a forward pass may draw from: how to set each, and to what."""
     found: list[tuple[Callable[[Any], Any], Any]] = [
         (torch.set_rng_state, torch.get_rng_state()),

@@ -142,10 +142,13 @@ def _of_many_cells(layer: str, maps: Tensor, output: Tensor, network: nn.Module)
     return maps
 
 
-def check_finite(features: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
+def check_finite(
+    features: Mapping[str, Tensor], names: Sequence[str] | None = None, shown: str = ""
+) -> None:
     """Raise ProbeError naming the first layer and image whose map holds NaN or Inf.
 
-    `features` are {layer: (N, ...)} as Activations returns them, `names` the N images' names.
+    `features` are {layer: (N, ...)} as Activations returns them, `names` the N images' names,
+    `shown` says what was done with them ("fit: rotation:30").
     Costs one sum a layer as long as everything is finite.
     """
     for layer, values in features.items():
@@ -158,8 +161,9 @@ def check_finite(features: Mapping[str, Tensor], names: Sequence[str] | None = N
         index = int(bad.nonzero()[0])
         what = "NaN" if bool(torch.isnan(values[index]).any()) else "Inf"
         image = repr(names[index]) if names is not None else f"number {index} of the batch"
+        when = f"{shown}; " if shown else ""
         raise ProbeError(
-            f"layer {layer!r} gives {what} for image {image} ({int(bad.sum())} of {len(bad)} "
+            f"layer {layer!r} gives {what} for image {image} ({when}{int(bad.sum())} of {len(bad)} "
             "images here): check the checkpoint, the normalisation and that image"
         )
 

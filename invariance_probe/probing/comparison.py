@@ -154,6 +154,12 @@ def compare(
     names, first = list(named), next(iter(named.values()))
     notes = check_same_plan(named)
     notes += [f"{name}: {one}" for name, r in named.items() for one in altered(r.provenance)]
+    notes += [
+        f"{name}: {one}"
+        for name, r in named.items()
+        for one in r.warnings
+        if one.startswith("purity: ")
+    ]
     paired, how, said = pair_layers(named, layers)
     base = names[0] if baseline is None else _one_of("result", baseline, names)
     rungs, chosen, lacking = _quantities(named, quantities)

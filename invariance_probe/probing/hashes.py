@@ -89,6 +89,8 @@ def same_content(content: bytes, stated: object) -> bool:
 
 def _settings(provenance: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = {name: provenance.get(name) for name in _WHOLE}
+    if isinstance(chosen["options"], Mapping):  # refusing to measure shapes no number
+        chosen["options"] = {k: v for k, v in chosen["options"].items() if k != "impure"}
     for name, keys in _SETTINGS.items():
         held = provenance.get(name)
         chosen[name] = {key: held.get(key) for key in keys} if isinstance(held, Mapping) else None

@@ -58,8 +58,8 @@ class Looker:
             keep_freed_memory()
 
     def __call__(self, canvas: Tensor, indices: Sequence[int], text: str) -> dict[str, Tensor]:
-        features = self.maps(self.inputs.normalise(canvas).to(self.place))
-        check_finite(features, [self.inputs.images.names[i] for i in indices])
+        features = self.maps(self.inputs.normalise(canvas))
+        check_finite(features, [self.inputs.images.names[i] for i in indices], text)
         self.meter.add(len(indices), text)
         # Squares of half precision overflow, or vanish, before they reach a float64 sum.
         return {
@@ -71,6 +71,7 @@ class Looker:
 
     def maps(self, images: Tensor) -> dict[str, Tensor]:
         """Maps of all layers for normalised images, in as many forward passes as fit."""
+        images = images.to(self.place)
         while True:
             step = min(self.most or len(images), len(images))
             if self.place.type == "cpu":

@@ -25,6 +25,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "family": (None, "rotation", "similarity", "affine"),
     "precision": ("float32", "bfloat16", "float16"),
     "search": ("auto", "exact", "pyramid"),
+    "impure": ("warn", "refuse"),
 }
 _WHOLE = {"seed": (0, SEED), "batch_size": (1, BATCH), "resamples": (10, RESAMPLES)}
 AUTO = "auto"
@@ -65,6 +66,9 @@ class Options:
     memory : what the fit half's sums may take, such as "3GB"; None takes half of what is free, at
         most 1.2 GB. Transformations are worked on in as many blocks as that needs, each for
         another pass of the untransformed images; no number depends on it.
+    impure : what to do with a network whose maps of an image depend on more than that image
+        (random draws, what was shown before, the rest of the batch): "warn" in the result, or
+        "refuse" to measure it.
     """
 
     seed: int = 0
@@ -81,6 +85,7 @@ class Options:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     search: Literal["auto", "exact", "pyramid"] = "auto"
     memory: str | None = None
+    impure: Literal["warn", "refuse"] = "warn"
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():

@@ -29,6 +29,7 @@ from .options import Options
 from .oracle_layer import OracleLayer
 from .oracle_result import AT_LAYER, ON_INPUT, OracleResult, assemble_oracle
 from .provenance import describe_run
+from .purity import check_purity
 from .run import Progress, as_transforms, batches, check_channels, measuring, split
 
 _EXAMPLES = 8  # images on which it is tried whether all paths pass through a layer
@@ -86,9 +87,16 @@ def oracle(
         chosen = with_batch_size(chosen, module, example[:1], place)
         frames, left_out = framed_layers(module, layers, example)
         names = list(frames)
+
+        def shown(images: Tensor) -> dict[str, Tensor]:
+            with forward_precision(chosen, place):
+                maps, output = Activations(module, names)(images, outputs=True)
+            return {**maps, "output": as_logits(output, len(images))}
+
+        impure = check_purity(shown, module, inputs, fit, chosen)
         maps, output = Activations(module, names)(example.clone(), outputs=True)
         logits = as_logits(output, len(example))
-        check_finite({**maps, "output": logits}, [image_set.names[i] for i in fit])
+        check_finite({**maps, "output": logits}, [image_set.names[i] for i in fit], "first images")
         labels, said_of_labels = network_labels(image_set, network, logits.shape[1])
         check_labels(image_set, labels, evaluation, logits.shape[1])
         refused = {}
@@ -98,7 +106,8 @@ def oracle(
                 refused[name] = reason
         names = [name for name in names if name not in refused]
         if not names:
-            raise ProbeError(f"no layer to align at: {next(iter(refused.values()))}")
+            why = impure or list(refused.values())
+            raise ProbeError(f"no layer to align at: {why[0]}")
         with Activations(module, names) as activations:
             look = Looker(activations, inputs, place, chosen, Meter(None, 0))
             admissible = {name: frames[name] for name in names}
@@ -122,7 +131,7 @@ def oracle(
         config,
     )
     provenance["numerics"]["precision"] = chosen.precision
-    provenance["warnings"] += said_of_labels
+    provenance["warnings"] = [*impure, *provenance["warnings"], *said_of_labels]
     provenance["warnings"] += [*borders.notes, *half_warnings(chosen)]
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     provenance["warnings"] += [note for layer in held for note in layer.notes]
@@ -242,7 +251,7 @@ class _Run:
         return maps, logits
 
     def _seen(self, values: dict[str, Tensor], batch: list[int], text: str) -> None:
-        check_finite(values, [self.inputs.images.names[i] for i in batch])
+        check_finite(values, [self.inputs.images.names[i] for i in batch], text)
         self.done += len(batch)
         if self.progress is not None:
             self.progress(self.done, self.total, text)

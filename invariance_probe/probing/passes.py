@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Transform
+from ..networks import check_finite
 from .distributed import Group
 from .layer_state import LayerState
 from .look import Looker
@@ -97,11 +98,9 @@ class Passes:
         if self.group.world == 1 or self.phase or self.step:
             return
         with self.group.together():
-            maps = self.look.maps(
-                self.look.inputs.normalise(
-                    self.look.inputs.original(self.look.inputs.load(self.fit[:1]))
-                ).to(self.look.place)
-            )
+            inputs = self.look.inputs
+            maps = self.look.maps(inputs.normalise(inputs.original(inputs.load(self.fit[:1]))))
+            check_finite(maps, [inputs.images.names[self.fit[0]]], "first image")
             for state in self.states:
                 own = maps[state.name].to(self.look.home)
                 state.see(own.float() if own.dtype.itemsize < 4 else own)

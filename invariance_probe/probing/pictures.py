@@ -28,6 +28,7 @@ from .picture_layers import LayerMaker
 from .picture_values import Pictures
 from .plan import as_transforms, batches, measuring, split
 from .provenance import state_sha256
+from .purity import check_purity
 from .result import Result
 from .trust import Trust, stored_config
 
@@ -109,10 +110,14 @@ def take_pictures(
                 yield look(of.original(of.load(batch)), batch, text)
 
         with Activations(module, names) as activations, torch.inference_mode():
-            look = Looker(
+            of_all = list(range(len(image_set)))
+            look = Looker(activations, inputs, place, chosen, meter)
+            sized = replace(chosen, batch_size=size)
+            impure = check_purity(look.maps, module, inputs, of_all, sized)
+            unmetered = Looker(
                 activations, inputs_of(scale_images or image_set), place, chosen, Meter(None, 0)
             )
-            framed = _with_margins(frames, margins or {}, look, under, chosen)
+            framed = _with_margins(frames, margins or {}, unmetered, under, chosen)
             makers = [
                 LayerMaker(name, framed[name], under, image_set.canvas, cells, chosen)
                 for name in names
@@ -121,7 +126,7 @@ def take_pictures(
                 for maps in originals(scales, list(range(len(scales.images))), "deviations"):
                     for maker in makers:
                         maker.weigh(maps[maker.name])
-            for maps in originals(inputs, list(range(len(image_set))), "means"):
+            for maps in originals(inputs, of_all, "means"):
                 for maker in makers:
                     maker.average(maps[maker.name])
             for maps in originals(inputs, indices, "channels"):
@@ -130,7 +135,6 @@ def take_pictures(
             for maker in makers:
                 maker.choose(channels, indices)
             _check_size(makers, len(indices), len(moves))
-            look = Looker(activations, inputs, place, chosen, meter)
             firsts, thumbs = [], []
             for batch in batches(indices, size):
                 source = inputs.load(batch)
@@ -159,7 +163,7 @@ def take_pictures(
         layers=tuple(maker.finish(len(moves)) for maker in makers),
         network=_title(network),
         data=f"{image_set.description}; channel means over {len(image_set)} images{weighted}",
-        notes=tuple(note for maker in makers for note in maker.notes),
+        notes=(*impure, *(note for maker in makers for note in maker.notes)),
     )
 
 

@@ -30,6 +30,7 @@ from .options import AUTO, Options, memory_size
 from .passes import Passes
 from .plan import as_transforms, batches, check_channels, check_shares, measuring, split
 from .provenance import describe_run, state_sha256
+from .purity import check_purity
 from .result import Result
 from .unfinished import Unfinished
 
@@ -82,7 +83,8 @@ def probe(
     degrees counter-clockwise); maps are warped in the frame measured on the network.
 
     Raises ProbeError for unknown layers, layers without spatial output, too few images, empty
-    valid regions, activations that are not finite, and the state of another run. Source of the
+    valid regions, activations that are not finite, and the state of another run. A network that
+    is no function of the one image is measured with a warning, or refused (`impure`). Source of the
     measured claim: Finnveden, Jansson and Lindeberg, arXiv 2004.11678; definitions in
     docs/measures.md.
     """
@@ -124,6 +126,9 @@ def probe(
         meter = Meter(progress, 0)
         with Activations(module, names) as activations, torch.inference_mode():
             unmetered = Looker(activations, inputs, place, chosen, Meter(None, 0))
+            impure = group.from_main(
+                lambda: check_purity(unmetered.maps, module, inputs, fit, chosen)
+            )
             borders = group.from_main(lambda: with_margins(frames, unmetered, fit, moves, chosen))
             with group.together():
                 states = [
@@ -169,7 +174,8 @@ def probe(
         "sums_bytes": each,
         "images_at_a_time": look.most or chosen.batch_size,
     }
-    provenance["warnings"] += [*borders.notes, *half_warnings(chosen), *_short_memory(chosen, each)]
+    provenance["warnings"] = [*impure, *provenance["warnings"], *borders.notes]
+    provenance["warnings"] += [*half_warnings(chosen), *_short_memory(chosen, each)]
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     names_of = [image_set.names[i] for i in evaluation]
     result = assemble(passes.states, moves, names_of, chosen, provenance)

@@ -147,6 +147,8 @@ def _replay_sample(result: Result | OracleResult, images: int, trust: Trust) -> 
     config, reason = _config(result, trust)
     if config is None:
         return Check(what, None, reason)
+    if _impure(result):
+        return Check(what, None, _IMPURE)
     if str(result.provenance.get("options", {}).get("precision", "float32")) != "float32":
         return Check(what, None, "measured in half precision, replayed as a whole; give --full")
     found = replayed_errors(result, config, images)
@@ -161,6 +163,8 @@ def _replay_sample(result: Result | OracleResult, images: int, trust: Trust) -> 
             result.axes["rung"].index(rung),
         )
         stored = result.errors[place][: len(errors)]
+        if (np.isfinite(stored) & ~np.isfinite(errors)).any():
+            return Check(what, False, f"{layer} under {move} is not finite now ({rung})")
         both = np.isfinite(stored) & np.isfinite(errors)
         compared += int(both.sum())
         off = np.abs(stored - errors)[both] / max(float(scale[place[0]]), 1e-300)
@@ -179,6 +183,8 @@ def _replay_all(result: Result | OracleResult, trust: Trust) -> Check:
     config, reason = _config(result, trust)
     if config is None:
         return Check(what, None, reason)
+    if _impure(result):
+        return Check(what, None, _IMPURE)
     if isinstance(result, OracleResult):
         from .config import load_images, load_network
         from .oracle import oracle
@@ -209,6 +215,16 @@ def _replay_all(result: Result | OracleResult, trust: Trust) -> Check:
         (np.isnan(again.errors) == np.isnan(result.errors)).all()
     )
     return Check(what, same, f"another content hash; largest deviation {worst:.1e}")
+
+
+_IMPURE = (
+    "the network is no function of the one image (see the result's warnings): no second run gives "
+    "the same numbers"
+)
+
+
+def _impure(result: Result | OracleResult) -> bool:
+    return any(warning.startswith("purity: ") for warning in result.warnings)
 
 
 def _config(result: Result | OracleResult, trust: Trust) -> tuple[ProbeConfig | None, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Images = ImageSet | Tensor | np.ndarray[Any, Any]
 
 
-_QUICK = {"resamples": 10, "channels": False}
+_QUICK = {"resamples": 10, "channels": False, "impure": "refuse"}
 
 
 def measure(

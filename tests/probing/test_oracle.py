@@ -345,7 +345,7 @@ def test_what_is_not_finite_is_named():
         ({"layers": "4"}, r"layer '4' gives \(.*\), not a map"),
         ({"transforms": []}, "no transformations"),
         ({"images": noise(8, 28, 28, channels=3)}, "takes 1 channels, the images have 3"),
-        ({"network": orbit_network()[:1]}, r"the network gives \(8, 12, 20, 20\), not logits"),
+        ({"network": orbit_network()[:1]}, r"the network gives \(2, 12, 20, 20\), not logits"),
         ({"levels": 0.5}, "unknown options levels"),
     ],
 )

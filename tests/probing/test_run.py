@@ -112,7 +112,10 @@ def test_the_one_image_at_fault_is_named():
     values = np.full((8, 1, 12, 12), 0.5, np.float32)
     values[5, 0, 6, 6] = 1.0
     images = array_images(values, names=[f"photo-{i}.png" for i in range(8)])
-    with pytest.raises(ProbeError, match=r"layer 'conv' gives .* for image 'photo-5\.png' \(1 of"):
+    with pytest.raises(
+        ProbeError,
+        match=r"layer 'conv' gives .* for image 'photo-5\.png' \(evaluate: original; 1 of",
+    ):
         probe(OnlyBright(), "conv", translation(1, 0), images)
 
 

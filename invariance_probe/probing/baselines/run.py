@@ -25,6 +25,7 @@ from ..layer_state import LayerState
 from ..look import Looker, Meter
 from ..options import Options
 from ..provenance import describe_run
+from ..purity import check_purity
 from ..run import Progress, as_transforms, batches, check_channels, measuring, split
 from .lie import GENERATORS, flow, moved_input, step_of
 from .state import LayerBaselines, OutputBaselines
@@ -104,6 +105,7 @@ def baselines(
         chosen = with_batch_size(chosen, module, example, place)
         frames, left_out = framed_layers(module, layers, example)
         with Activations(module, list(frames)) as activations, torch.inference_mode():
+            impure = check_purity(activations, module, inputs, fit, chosen)
             look = Looker(activations, inputs, place, chosen, Meter(None, 0))
             borders = with_margins(frames, look, fit, moves, chosen)
         states = [
@@ -131,7 +133,8 @@ def baselines(
         (len(fit), len(evaluation)),
         config,
     ) | {"baselines": {"measures": list(asked), "aggregation": aggregation}}
-    table.attrs["provenance"]["warnings"] += borders.notes
+    warnings = table.attrs["provenance"]["warnings"]
+    table.attrs["provenance"]["warnings"] = [*impure, *warnings, *borders.notes]
     table.attrs["provenance"]["warnings"] += [f"left out: {reason}" for reason in left_out]
     return table
 
@@ -227,7 +230,7 @@ class _Pass:
         else:
             maps = self.activations(shown)
         seen = maps if logits is None else {**maps, "output": logits}
-        check_finite(seen, [self.inputs.images.names[i] for i in batch])
+        check_finite(seen, [self.inputs.images.names[i] for i in batch], text)
         self.done += len(batch)
         if self.progress is not None:
             self.progress(self.done, self.total, text)

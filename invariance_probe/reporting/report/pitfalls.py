@@ -26,6 +26,14 @@ class Pitfall:
 
 # Title, what it means, what to do; by how the warning of a result begins.
 _KNOWN = {
+    "purity": (
+        "The network is no function of the one image",
+        "The same image has other maps when it is shown again, after other images or beside "
+        "others. Residuals contain that difference, also where nothing moved: the identity and "
+        "quarter turns of the aligned input, which are 0 otherwise, show some of it.",
+        "Do what the remark says and probe again; where the randomness is meant, read every "
+        "number against its floor and the identity.",
+    ),
     "images": (
         "Borders: no real content beyond the image",
         "Turned or shrunk images need content from outside the frame. What was put there is not "
