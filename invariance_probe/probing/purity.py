@@ -74,7 +74,8 @@ class _Showing:
         with keeping(self.module):  # what is made from the first images is made from others here
             _, after = self._maps(others), self._maps(own)
         if told := self._apart(first, [again, later, after]):
-            if self._apart(first, [again]) and self._repeats_with_its_draws():
+            # Few draws may agree by chance; what was made from the first images is no draw.
+            if self._apart(first, [again, later]) and self._repeats_with_its_draws():
                 return f"{told} when the same images are shown again: {_random(self.module)}"
             return f"{told} with what was shown before: {_memory(changed)}"
         last = {name: maps[len(others) :] for name, maps in among.items()}
@@ -95,11 +96,11 @@ class _Showing:
         """Whether maps agree as soon as the same random numbers are drawn for them."""
         draws, shown = streams(), []
         with keeping(self.module):
-            for images in (self.own, self.others, self.own):
+            for images in (self.own, self.own, self.others, self.own):
                 for put, state in draws:
                     put(state)
                 shown.append(self._maps(images))
-        return not self._apart(shown[0], shown[2:])
+        return not self._apart(shown[0], [shown[1], shown[3]])
 
     def _apart(self, first: Maps, others: Sequence[Maps]) -> str:
         """The layers whose maps differ, and by how much, in words; "" if none does."""

@@ -1,22 +1,34 @@
 """Networks that are no function of the one image, and the identity as the control that shows it."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops import stochastic_depth
 
 from invariance_probe import ProbeError, build_network, embedded_digits, probe
 from invariance_probe.data import array_images
 from invariance_probe.networks import Activations
-from invariance_probe.probing import baselines, oracle, take_pictures
+from invariance_probe.probing import (
+    ProbeConfig,
+    baselines,
+    compare,
+    oracle,
+    run_config,
+    take_pictures,
+)
 from invariance_probe.probing.inputs import Inputs
 from invariance_probe.probing.look import Looker, Meter
 from invariance_probe.probing.options import Options
 from invariance_probe.probing.plan import split
 from invariance_probe.probing.purity import check_purity
+from invariance_probe.probing.replayed import replayed_errors
+from invariance_probe.probing.verification import verify
+from invariance_probe.reporting.report.pitfalls import pitfalls
 
 DIGITS = embedded_digits(12)
 QUICK = {"resamples": 10, "channels": False, "batch_size": 4, "erode": 0.0}
@@ -118,6 +130,23 @@ class Always(nn.Module):
         return self.part(x)
 
 
+class Alternating(nn.Module):
+    """Every other call is another function."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x * (1 + 0.5 * (self.calls % 2))
+
+
+class Skipping(nn.Module):
+    """Stochastic depth: few draws, which agree by chance between two calls."""
+
+    def forward(self, x):
+        return x + stochastic_depth(x, 0.5, "row", training=True)
+
+
 class Sharing(nn.Module):
     """Every image sees the mean of its batch."""
 
@@ -132,6 +161,7 @@ IMPURE = {
         "shown again: dropout stays in training mode at '1.part'; let eval() switch it off",
     ),
     "memory": (Membrane(), "shown before: reset what it keeps .* ('v' of '1' (Membrane))"),
+    "alternation": (Alternating(), "shown before: reset .* ('calls' of '1' (Alternating))"),
     "first images": (Settling(), "shown before: reset .* ('scale' of '1' (Settling))"),
     "batch norm": (
         nn.BatchNorm2d(8, track_running_stats=False),
@@ -167,6 +197,22 @@ def test_what_maps_depend_on_besides_the_image_is_named(name):
     assert matches(words, str(refusal.value)) and "give impure='warn'" in str(refusal.value)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_few_draws_are_taken_for_draws(seed):
+    held = network(Skipping())
+    torch.manual_seed(seed)
+    (warning,) = said(probe(held, "1", "rotation:90", DIGITS, **QUICK))
+    assert "draws random numbers" in warning
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [nn.InstanceNorm2d(8), nn.GroupNorm(2, 8), nn.BatchNorm2d(8), nn.ReLU(inplace=True)],
+)
+def test_what_each_image_makes_of_itself_is_pure(inside):
+    probe(network(inside), "1", "rotation:90", DIGITS, impure="refuse", **QUICK)
+
+
 @pytest.mark.parametrize("measure", [oracle, baselines])
 def test_oracles_and_baselines_say_it_too(measure):
     held = classifier(nn.BatchNorm2d(8, track_running_stats=False))
@@ -180,6 +226,42 @@ def test_oracles_and_baselines_say_it_too(measure):
 def test_an_oracle_that_finds_no_path_for_noise_says_so():
     with pytest.raises(ProbeError, match=r"no layer to align at: .* draws random numbers"):
         oracle(classifier(Dropping()), "3", "rotation:90", DIGITS, resamples=10, batch_size=4)
+
+
+def test_reports_comparisons_and_replays_say_it_too(tmp_path):
+    result = probe(network(Membrane()), "1", "rotation:90", DIGITS, **QUICK)
+    (first, *_) = pitfalls([("run", result)], [])
+    assert first.title == "The network is no function of the one image"
+    assert "'v' of '1' (Membrane)" in first.seen[0]
+    pure = probe(network(), "1", "rotation:90", DIGITS, **QUICK)
+    notes = compare({"pure": pure, "impure": result}).notes
+    assert [note.startswith("impure: purity: ") for note in notes].count(True) == 1
+    config = ProbeConfig(
+        layers=("conv1",), transforms="rotation:90", number=4,
+        options=Options(resamples=10, batch_size=2, channels=False, erode=0.0),
+    )  # fmt: skip
+    run = run_config(config)
+    told = {**run.provenance, "warnings": ["purity: maps change"]}
+    folder = replace(run, provenance=told).save(tmp_path / "run")
+    for full in (False, True):
+        replayed = verify(folder, images=2, full=full)[-1]
+        assert replayed.holds is None and "no function of the one image" in replayed.detail
+
+
+def test_a_replay_that_is_not_finite_does_not_hold(tmp_path, monkeypatch):
+    config = ProbeConfig(
+        layers=("conv1",), transforms="rotation:90", number=4,
+        options=Options(resamples=10, batch_size=2, channels=False, erode=0.0),
+    )  # fmt: skip
+    folder = run_config(config).save(tmp_path / "run")
+
+    def broken(result, config, images):
+        found = replayed_errors(result, config, images)
+        return {key: np.full_like(errors, np.nan) for key, errors in found.items()}
+
+    monkeypatch.setattr("invariance_probe.probing.verification.replayed_errors", broken)
+    replayed = verify(folder, images=2)[-1]
+    assert replayed.holds is False and "not finite now" in replayed.detail
 
 
 def test_pictures_say_it_too():
