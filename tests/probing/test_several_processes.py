@@ -84,6 +84,33 @@ def test_an_error_in_one_process_is_that_of_all() -> None:
     assert "layer '0' gives NaN for image" in done[0][1]
 
 
+IMPURE = """
+from invariance_probe.probing import probe
+from invariance_probe.probing.distributed import processes
+{made}
+from invariance_probe.errors import ProbeError
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+noisy = nn.Sequential(network[0], Noise())
+with processes("cpu"):
+    print(probe(noisy, "1", moves, images, resamples=20, channels=False).warnings[0])
+    try:
+        probe(noisy, "1", moves, images, impure="refuse")
+    except ProbeError as error:
+        print(error)
+        sys.exit(2)
+"""
+
+
+def test_all_processes_say_the_same_of_a_network_that_is_random() -> None:
+    done = many.ends(many.start(IMPURE.format(made=many.MADE.replace("NUMBER", "24")), 2))
+    assert [code_of for code_of, _, _ in done] == [2, 2], done
+    assert done[0][1] == done[1][1]
+    warning, refusal = done[0][1].splitlines()
+    assert warning.startswith("purity: ") and "draws random numbers" in refusal
+
+
 LOST = """
 import time
 from invariance_probe.probing import probe
