@@ -127,6 +127,14 @@ def test_evaluate_on_other_data_and_of_several_runs(trained: Path, in_tmp: Path)
     assert table["network"].tolist() == ["STN-SL1", "STN-SL1", "CNN"], "upright digits: one pass"
 
 
+def test_evaluate_says_where_all_passes_would_be_the_same(trained: Path, in_tmp: Path) -> None:
+    line = ["evaluate", str(trained), "--data", "mnist", "--number", "40", "--passes"]
+    told = run(*line, "3").stderr
+    assert "mnist: images are the same in every pass, so that one is measured" in told.splitlines()
+    assert "same in every pass" not in run(*line, "1").stderr
+    assert "same in every pass" not in run(*line[:2], "--number", "40", "--passes", "2").stderr
+
+
 def test_evaluate_agrees_with_the_library(trained: Path, in_tmp: Path) -> None:
     assert run("evaluate", str(trained), "--passes", "1", "--out", "t.csv").exit_code == 0
     loaded = load_run(trained)

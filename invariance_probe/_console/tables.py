@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 RECOVERED = (
     "recovered: the share of the gap between the map of another image and the aligned input that "
-    "moving the maps back closes (1 all of it, 0 none)"
+    "moving the maps back closes (1 all of it, 0 none; above 1: moving maps costs less than moving "
+    "the image does)"
 )
 WON = (
     "won by: the share of the gap between the inverse and the aligned input that a map of the "
@@ -142,12 +143,21 @@ def _residuals(
     shown = _table(title, *columns)
     shown.padding = (0, 1 if needed + len(columns) <= width else 0, 0, 0)
     for row in rows:
-        values = [Text(f"{row[rung]:.3f}") for rung in rungs]
+        values = [Text(_residual(row[rung])) for rung in rungs]
         for share, ends in shares.items():
             low, high = row[f"low{ends}"], row[f"high{ends}"]
             values.append(Text(f"{row[share]:.2f}{between}[{low:.2f}, {high:.2f}]", "bold"))
         shown.add_row(Text(row["layer"]), *values)
     return shown
+
+
+def _residual(value: float) -> str:
+    """A residual in five letters, also one that three decimals would call 0.
+
+    >>> _residual(1.37), _residual(0.0024), _residual(0.0002), _residual(1e-9)
+    ('1.370', '0.002', '2e-04', '0.000')
+    """
+    return f"{value:.0e}" if 1e-6 <= abs(value) < 5e-4 else f"{value:.3f}"
 
 
 def _measured(result: Result) -> str:

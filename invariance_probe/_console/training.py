@@ -131,6 +131,7 @@ def evaluate(
     import pandas as pd
 
     from ..data.catalogue import load_examples
+    from ..reporting._escaping import guarded
     from ..training import load_run
     from ..training.config import check_trusted_data
     from ..training.progress import write_atomically
@@ -142,6 +143,7 @@ def evaluate(
             check_trusted_data(run.config, trust, run.folder, data_root)
     total = sum(len(run.networks) for run in loaded)
     tables: list[pd.DataFrame] = []
+    once: dict[str, str] = {}
     done = 0
     with talk.progress("evaluating", 44) as report:
         for run in loaded:
@@ -149,6 +151,9 @@ def evaluate(
             root = data_root if data_root is not None or data else run.config.data_root
             report(done, total, f"{run.folder}: reading the data")
             examples = load_examples(name, root=root, train=False, number=number)
+
+            if passes > 1 and not examples.fresh:
+                once[name] = f"{name}: images are the same in every pass, so that one is measured"
 
             def on_seed(seed: int, folder: Path = run.folder) -> None:
                 nonlocal done
@@ -160,9 +165,11 @@ def evaluate(
                 device=place, on_seed=on_seed,
             )  # fmt: skip
             tables.append(measured)
+    for line in once.values():
+        talk.hint(line)
     table = pd.concat(tables, ignore_index=True)
     if out is not None:
-        text = table.to_csv(index=False, lineterminator="\n")
+        text = guarded(table).to_csv(index=False, lineterminator="\n")
         write_atomically(out, text.encode())
         ending.written.append(out)
     talk.out().print(_errors(summarise_errors(table)))

@@ -16,6 +16,8 @@ from ..errors import ProbeError
 from ..geometry import Transform
 from .options import CHANNEL_RUNGS
 
+_TIE = 1e-4  # of a channel's deviation: channels nearer than this are equal but for rounding
+
 
 class ChannelState:
     """Channel maps of one layer on maps aligned by h⁻¹, fitted on one half, judged on the other.
@@ -65,7 +67,8 @@ class ChannelState:
         for column, maps in enumerate((aligned, realigned)):
             values = self._standardised(maps)
             # The greatest value tells as much as its place, and is found faster.
-            overtaken = values.amax(1, keepdim=True) > values.gather(1, self._strongest)
+            ahead = values.amax(1, keepdim=True) - values.gather(1, self._strongest)
+            overtaken = ahead > _TIE
             self._changed[which, column] += float((overtaken & inside).sum())
         self._cells[which] += float(inside.sum()) * len(original)
         fitted = self.maps[which]

@@ -13,7 +13,7 @@ from ..probing.folders import FIGURES, added_files, whole_folder
 from .comparison import plot_comparison, plot_training_course
 from .comparison_tables import comparison_latex, comparison_markdown
 from .files import check_formats, write_figure
-from .style import checked_width
+from .style import checked_width, names_as_they_are
 
 DRAWN = ("inverse", "recovered")
 """Quantities that are drawn unless others are asked for."""
@@ -49,7 +49,7 @@ def write_comparison(
                     printed(comparison), encoding="utf-8"
                 )
         if formats and not comparison.table["identity"].all():  # else every residual is 0
-            with added_files(place / FIGURES, place) as drawn:
+            with added_files(place / FIGURES, place) as drawn, names_as_they_are():
                 for name, figure in _figures(comparison, width):
                     if progress is not None:
                         progress(name)

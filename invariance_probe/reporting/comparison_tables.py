@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..probing.comparison import Comparison
+from ._decimals import with_interval
+from ._escaping import markdown_text, one_row
 from ._select import known
 from .tables import escape
 
@@ -35,10 +36,10 @@ def comparison_markdown(
     ]
     for over, rows in printed_rows(comparison, transform, quantities, digits, sparse=False):
         for row in rows:
-            lines.append(
-                f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in (over, *row))} |"
-            )
-    return "\n".join([*lines, "", *(f"{note}." for note in _notes(comparison))]) + "\n"
+            names = map(markdown_text, (over, *row[:3]))
+            lines.append(f"| {' | '.join((*names, *row[3:]))} |")
+    notes = [f"{markdown_text(note)}." for note in _notes(comparison)]
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def comparison_latex(
@@ -51,8 +52,8 @@ def comparison_latex(
 
     Needs ``\\usepackage{booktabs}``.
     """
-    lines = [rf"% needs \usepackage{{booktabs}}; {note}" for note in _notes(comparison)[:1]]
-    lines += [f"% {note}" for note in _notes(comparison)[1:]]
+    first, *others = map(one_row, _notes(comparison))
+    lines = [rf"% needs \usepackage{{booktabs}}; {first}", *(f"% {note}" for note in others)]
     lines += [
         rf"\begin{{tabular}}{{lll{'r' * 3}}}", r"\toprule", " & ".join(HEADS) + r" \\",
     ]  # fmt: skip
@@ -119,11 +120,8 @@ def _notes(comparison: Comparison) -> list[str]:
 
 
 def _entry(row: dict[str, Any], columns: tuple[str, str, str], digits: int) -> str:
-    if not np.isfinite(row[columns[0]]):
-        return "–"
-    # Adding 0 to what is rounded turns -0 into 0.
-    value, low, high = (f"{round(row[name], digits) + 0.0:.{digits}f}" for name in columns)
-    return re.sub(r"-(?=\d)", "−", f"{value} [{low}, {high}]")
+    value, low, high = (row[name] for name in columns)
+    return with_interval(value, low, high, digits)
 
 
 def _p(value: float, least: float) -> str:

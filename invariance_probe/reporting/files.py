@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -20,11 +22,12 @@ from .heatmap import plot_recovered
 from .ladder import plot_ladder
 from .landscape import plot_landscape
 from .spread import plot_spread
-from .style import checked_width
+from .style import checked_width, names_as_they_are
 from .tuning import plot_tuning
 
 FORMATS = ("svg", "png", "pdf")
 
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 Draw = Callable[[], Figure]
 
 
@@ -54,9 +57,10 @@ def save_figures(
     for name, draw in figures(result, width=width):
         if progress is not None:
             progress(name)
-        figure = draw()
-        for suffix in formats:
-            paths.append(write_figure(figure, place / f"{name}.{suffix}"))
+        with names_as_they_are():
+            figure = draw()
+            for suffix in formats:
+                paths.append(write_figure(figure, place / f"{name}.{suffix}"))
     return paths
 
 
@@ -70,10 +74,16 @@ def check_formats(formats: Sequence[str]) -> None:
 def write_figure(figure: Figure, path: Path) -> Path:
     """Write one figure in the format of the path's suffix; whole or not at all."""
     check_formats([path.suffix.removeprefix(".")])
-    buffer = BytesIO()
-    figure.savefig(buffer, format=path.suffix.removeprefix("."))
-    write_atomically(path, buffer.getvalue(), "the figure")
+    write_atomically(path, figure_bytes(figure, path.suffix.removeprefix(".")), "the figure")
     return path
+
+
+def figure_bytes(figure: Figure, suffix: str, **options: Any) -> bytes:
+    """A figure as a file of a format; `options` are those of `savefig`."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format=suffix, **options)
+    # Control characters of a name, which no XML may hold.
+    return _CONTROLS.sub(b"?", buffer.getvalue()) if suffix == "svg" else buffer.getvalue()
 
 
 def figures(

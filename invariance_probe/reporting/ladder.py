@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..probing import Result
 from ..probing.options import CEILING, FLOOR
+from ._decimals import plain
 from ._fitting import text_width
 from ._panels import (
     given_axes,
@@ -129,7 +130,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, rungs: Sequence[str]) -> float:
             label=style.label, clip_on=False,
         )  # fmt: skip
         ax.annotate(
-            f"{value:.2f}", (max(high, value), place), xytext=(4, 0), textcoords="offset points",
+            plain(value), (max(high, value), place), xytext=(4, 0), textcoords="offset points",
             va="center", fontsize=7,
         )  # fmt: skip
     values = rows.loc[list(rungs), ["residual", "high"]].to_numpy(dtype=float)

@@ -13,6 +13,7 @@ from ..alignment import bootstrap, ratio
 from ..errors import ProbeError
 from ..probing import OracleResult, Result
 from ..probing.oracle_result import AT_LAYER, MEASURES, ON_INPUT
+from ._escaping import markdown_text
 from .tables import escape
 
 Array = NDArray[np.float64]
@@ -71,7 +72,7 @@ def oracle_markdown(
         heads = ["transformations", *heads]
     lines = [_line(heads), _rule(len(heads) - len(TREATMENTS), len(TREATMENTS))]
     for over, layer, cells in entries:
-        first = [layer.replace("|", r"\|")]
+        first = [markdown_text(layer)]
         lines.append(_line(([over] if transform is None else []) + first + cells))
     return "\n".join(lines) + "\n"
 
@@ -161,7 +162,7 @@ def rungs_markdown(result: Result, oracle: OracleResult, transform: str) -> str:
     for _, row in table.iterrows():
         cells = [_number(row[rung], 2) for rung in rungs]
         cells += [_percent(row[name]) for name in worth]
-        lines.append(_line([str(row["layer"]).replace("|", r"\|"), *cells]))
+        lines.append(_line([markdown_text(row["layer"]), *cells]))
     text = (
         f"{len(oracle.axes['image'])} evaluation images; "
         f"{100 * float(oracle.provenance.get('options', {}).get('level', 0.95)):g} % intervals "

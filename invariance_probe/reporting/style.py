@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar
@@ -163,6 +164,11 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
             return draw(*args, **kwargs)
 
     return inner
+
+
+def names_as_they_are() -> AbstractContextManager[None]:
+    """Draw without mathematics: a dollar sign in the name of a layer or a network is none."""
+    return matplotlib.rc_context({"text.parse_math": False})
 
 
 def checked_width(width: float | None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ from ..alignment import bootstrap, ratio
 from ..errors import ProbeError
 from ..probing import Result
 from ..probing.assemble import recovered
+from ._decimals import with_interval
+from ._escaping import markdown_text, one_row
 from ._select import choose_rungs, choose_transform, kinds_of, moves_of
 
 Array = NDArray[np.float64]
@@ -58,8 +59,8 @@ def to_latex(
 ) -> str:
     """The ladder as a LaTeX tabular, entries "residual [low, high]", layers by rungs.
 
-    Needs ``\\usepackage{booktabs}``. Numbers have `digits` decimals. Parameters and errors as
-    `ladder_table`; unknown `rungs` are refused.
+    Needs ``\\usepackage{booktabs}``. Numbers have `digits` decimals, small ones as many as it
+    takes to read them. Parameters and errors as `ladder_table`; unknown `rungs` are refused.
     """
     lines = ["% needs \\usepackage{booktabs}; intervals over images, see the result's provenance"]
     table, columns = _wide(result, transform, rungs, digits)
@@ -90,7 +91,7 @@ def to_markdown(
     ]
     for over, rows in table:
         for layer, entries in rows:
-            lines.append(" | ".join(["| " + over, layer.replace("|", r"\|"), *entries]) + " |")
+            lines.append(" | ".join([f"| {over}", markdown_text(layer), *entries]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -160,11 +161,9 @@ def _wide(
 
 
 def _entry(row: pd.Series, digits: int) -> str:
-    if not np.isfinite(row["residual"]):
-        return "–"
-    value, low, high = (f"{row[name]:.{digits}f}" for name in ("residual", "low", "high"))
-    return re.sub(r"-(?=\d)", "−", f"{value} [{low}, {high}]")
+    return with_interval(row["residual"], row["low"], row["high"], digits)
 
 
 def escape(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    """Text as LaTeX in one row: special characters as commands."""
+    return "".join(_LATEX.get(letter, letter) for letter in one_row(text))

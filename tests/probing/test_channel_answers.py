@@ -173,3 +173,13 @@ def test_the_strongest_channel_is_the_same_whatever_the_weighting():
     for column in ("strongest_changed", "strongest_changed_floor"):
         assert raw.channels[column].between(0.01, 0.99).any()
         assert weighted.channels[column].tolist() == pytest.approx(raw.channels[column].tolist())
+
+
+def test_channels_that_differ_by_rounding_do_not_overtake_each_other():
+    """Two channels are one another's multiple: which of them is stronger is rounding alone."""
+    far = torch.arange(-3.0, 4.0).square()
+    kernel = torch.exp(-(far[:, None] + far[None, :]) / 4)[None, None]
+    network = nn.Sequential(convolution(torch.cat([kernel, 3 * kernel, 0.7 * kernel])))
+    result = probe(network, "0", [rotation(90)], noise(12, 28, 28), **QUICK)
+    assert result.summary["inverse"].max() < 1e-6
+    assert result.channels["strongest_changed"].tolist() == [0]

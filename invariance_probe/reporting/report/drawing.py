@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
+from ..files import figure_bytes
+from ..style import names_as_they_are
 from .beside import beside
 from .illustrations import Illustration
 
@@ -65,20 +62,13 @@ def _tell(progress: Progress | None, one: Illustration) -> None:
 
 
 def _draw(one: Illustration, formats: Sequence[str]) -> Drawn:
-    # Names of layers are data: a dollar sign in one is no mathematics.
-    with matplotlib.rc_context({"text.parse_math": False}):
+    with names_as_they_are():
         figure = one.draw()
-        files = {"svg": _bytes(figure, "svg")}
+        files = {"svg": figure_bytes(figure, "svg")}
         # The layout was found when the SVG was drawn; the other formats keep it.
         figure.set_layout_engine("none")
-        files |= {suffix: _bytes(figure, suffix) for suffix in formats}
+        files |= {suffix: figure_bytes(figure, suffix) for suffix in formats}
         large = len(files["svg"]) > LARGEST_FIGURE
-        pixels = _bytes(figure, "png", dpi=_DPI) if large else None
+        pixels = figure_bytes(figure, "png", dpi=_DPI) if large else None
     width, height = (25.4 * float(inches) for inches in figure.get_size_inches())
     return Drawn(files, (width, height), pixels)
-
-
-def _bytes(figure: Figure, suffix: str, **options: Any) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format=suffix, **options)
-    return buffer.getvalue()

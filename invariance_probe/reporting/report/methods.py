@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...probing import OracleResult
+from .._escaping import markdown_text, one_row
 from .bibliography import EVERY
 from .latex import latex
 from .runs import Runs
@@ -20,15 +21,20 @@ _FAMILIES = {
 # Marks that no name of a network or of images holds.
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _CITATION = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+_BREAK = "\n\n"  # between paragraphs, and in no sentence
 _NAMES = {entry.key: entry.names for entry in EVERY}
 
 
 def methods_markdown(runs: Runs) -> str:
     """The paragraph in Markdown, with citations as pandoc reads them: [@key]."""
-    text = _paragraph(runs)
-    return _CITATION.sub(
-        lambda m: "[" + "; ".join(f"@{k.strip()}" for k in m[1].split(",")) + "]", text
-    )
+    cited = _CITATION.split(_paragraph(runs))
+    shown = [
+        "[" + "; ".join(f"@{key.strip()}" for key in part.split(",")) + "]"
+        if place % 2
+        else _each_paragraph(part, markdown_text)
+        for place, part in enumerate(cited)
+    ]
+    return "".join(shown).rstrip() + "\n"
 
 
 def methods_latex(runs: Runs) -> str:
@@ -37,10 +43,10 @@ def methods_latex(runs: Runs) -> str:
     shown = [
         rf"\cite{{{','.join(key.strip() for key in part.split(','))}}}"
         if place % 2
-        else latex(part)
+        else _each_paragraph(part, latex)
         for place, part in enumerate(parts)
     ]
-    return "".join(shown)
+    return "".join(shown).rstrip() + "\n"
 
 
 def methods_text(runs: Runs) -> str:
@@ -51,15 +57,19 @@ def methods_text(runs: Runs) -> str:
     )
 
 
+def _each_paragraph(text: str, escaped: Callable[[str], str]) -> str:
+    return _BREAK.join(map(escaped, text.split(_BREAK)))
+
+
 def _paragraph(runs: Runs) -> str:
     out: list[str] = []
     for sentences in _grouped(runs):
-        out.append(" ".join(sentences))
+        out.append(one_row(" ".join(sentences)))
     tail = (
         f"The content hash of these results (SHA-256) is {runs.content_hash}; "
         "a stored result is checked and replayed by invariance-probe verify."
     )
-    return "\n\n".join([*out, tail]) + "\n"
+    return _BREAK.join([*out, tail]) + "\n"
 
 
 def _grouped(runs: Runs) -> list[list[str]]:

@@ -14,13 +14,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from .._escaping import guarded, printable
 from .citing import as_bibtex
 from .content import Content, Ladder, LadderRow, as_json
 from .drawing import Drawn
 from .illustrations import Illustration
 from .rungs import RUNGS
 from .svg import inline_svg
-from .wording import number, share
+from .wording import interval, share
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _ACROSS = 5  # layers in one table of the ladder
@@ -67,14 +68,16 @@ def page(
     sections = {one.section for one in shown}
     styles = [_asset("report.css"), *(extra.style for extra in extras if extra.style)]
     scripts = [_asset("report.js"), *(extra.script for extra in extras if extra.script)]
-    return _environment().get_template("report.html.j2").render(
+    text = _environment().get_template("report.html.j2").render(
         said=said, figures=shown, extras=extras, several=len(said.parts) > 1,
         ladders=[(one, columns) for one in said.ladders for columns in _columns(one)],
         sections=_sections(said, sections, extras), has=lambda name: name in sections,
         styles=list(map(Markup, styles)), scripts=list(map(Markup, scripts)),
         policy=_policy(styles, scripts), data=json_block(as_json(said)),
-        bibtex=as_bibtex(said.references), known=set(RUNGS), number=number, share=share, bar=bar,
+        bibtex=as_bibtex(said.references), known=set(RUNGS), interval=interval, share=share,
+        bar=bar,
     )  # fmt: skip
+    return printable(text)
 
 
 def json_block(text: str) -> Markup:
@@ -145,7 +148,9 @@ def _shown(figures: Iterable[tuple[Illustration, Drawn]]) -> Iterator[Shown]:
     left = DATA_BUDGET
     for one, drawn in figures:
         link = ""
-        text = one.data.to_csv(index=False, lineterminator="\n", float_format=f"%.{_DIGITS}g")
+        text = guarded(one.data).to_csv(
+            index=False, lineterminator="\n", float_format=f"%.{_DIGITS}g"
+        )
         if len(text) <= min(LARGEST_DATA, left):
             left -= len(text)
             coded = base64.b64encode(text.encode()).decode()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...probing.hashes import table_bytes
+from .._escaping import guarded
 from .citing import as_bibtex
 from .content import Content
 from .drawing import Drawn
@@ -29,7 +30,7 @@ def write_paper(
     for one, drawn in figures:
         for suffix, content in drawn.files.items():
             (folder / f"{one.name}.{suffix}").write_bytes(content)
-        (folder / f"{one.name}.csv").write_bytes(table_bytes(one.data))
+        (folder / f"{one.name}.csv").write_bytes(table_bytes(guarded(one.data)))
         width, height = drawn.size
         title = one.title.replace('"', '""')
         sizes.append(f'{one.name},{width:.0f},{height:.0f},"{title}"')

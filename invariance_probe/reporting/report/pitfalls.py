@@ -24,6 +24,9 @@ class Pitfall:
     remedy: str
 
 
+_NOTED = "images noted"  # of a folder: links, damaged files, labels; not of borders
+_BORDER = "beyond the source"
+
 # Title, what it means, what to do; by how the warning of a result begins.
 _KNOWN = {
     "purity": (
@@ -41,6 +44,12 @@ _KNOWN = {
         "far from the edge as each layer was found to show it.",
         "Use images with a margin (larger than the network's canvas); read every number against "
         "its floor.",
+    ),
+    _NOTED: (
+        "Remarks on the images",
+        "Not everything that was there was measured, or not as it was there.",
+        "See that what was left out or changed was meant to be; the hash below names the images "
+        "that were measured.",
     ),
     "borders": (
         "Borders: padding is seen in compared cells",
@@ -117,6 +126,8 @@ def pitfalls(
             head = warning.partition(":")[0]
             kind = next((k for k in sorted(_KNOWN, key=len, reverse=True) if head == k or
                          head.startswith(f"{k} of ")), "")  # fmt: skip
+            if kind == "images" and _BORDER not in warning:
+                kind, warning = _NOTED, warning.partition(": ")[2]
             said_by.setdefault((kind, warning), []).append(name)
     for (kind, warning), names in said_by.items():
         where = f" ({joined(names)})" if several and len(names) < len(results) else ""

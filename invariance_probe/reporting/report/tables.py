@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .._escaping import one_row
 from .content import Ladder, Treatments
 from .latex import latex
 from .wording import interval, share
@@ -17,7 +18,7 @@ def plain(text: str) -> str:
     >>> plain("conv_1 <b>")
     'conv\\\\_1 \\\\<b\\\\>'
     """
-    return text.translate(_MARKDOWN)
+    return one_row(text).translate(_MARKDOWN)
 
 
 def ladder_markdown(ladder: Ladder) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .._decimals import plain, with_interval
 from .._panels import factor_text
 from .numbers import Estimate
 
@@ -44,9 +45,9 @@ def number(value: float, digits: int = 2) -> str:
     """A residual; a dash where there is none.
 
     >>> number(1.745), number(-0.001), number(float("nan"))
-    ('1.75', '−0.00', '–')
+    ('1.75', '−0.0010', '–')
     """
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return plain(value, digits)
 
 
 def interval(estimate: Estimate, digits: int = 2) -> str:
@@ -55,10 +56,7 @@ def interval(estimate: Estimate, digits: int = 2) -> str:
     >>> interval(Estimate(1.37, 1.333, 1.41))
     '1.37 [1.33, 1.41]'
     """
-    if not math.isfinite(estimate.value):
-        return "–"
-    ends = f"[{number(estimate.low, digits)}, {number(estimate.high, digits)}]"
-    return f"{number(estimate.value, digits)} {ends}"
+    return with_interval(estimate.value, estimate.low, estimate.high, digits)
 
 
 def joined(names: Sequence[str], word: str = "and") -> str:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from ...errors import ProbeError
 from ...probing.files import write_atomically
 from ...probing.picture_values import LayerPictures, Pictures
+from .._decimals import plain
 from .labels import Turn, turns
 from .panels import INK, PAPER, dial, font, gauge, panel
 
@@ -183,8 +184,8 @@ def _numbers(one: LayerPictures, image: int, move: int) -> str:
     if math.isnan(inverse):
         return "this layer does not vary on this image"
     return (
-        f"residual, all channels: not aligned {unaligned:.2f}, moved back {inverse:.2f}, "
-        f"input aligned {floor:.2f}"
+        f"residual, all channels: not aligned {plain(unaligned)}, moved back {plain(inverse)}, "
+        f"input aligned {plain(floor)}"
     )
 
 

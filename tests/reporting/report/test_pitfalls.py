@@ -20,6 +20,7 @@ def plain(make_result: Callable[..., Result]) -> Result:
     ("warning", "title"),
     [
         ("images: beyond the source of 28x28 the border is filled with 0", "Borders"),
+        ("images: 1 of 60 lie outside the folder, behind links (a.png)", "Remarks on the images"),
         ("grid of conv1: the map's centre lies (0.5, 0.5) px off", "Grid offset"),
         ("frame of conv1: estimated from gradients", "Frame estimated"),
         ("cells of conv1: only 4 of 100 stay inside", "Few cells"),
