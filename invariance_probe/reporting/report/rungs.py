@@ -49,7 +49,8 @@ RUNGS = {
     ),
     "recovered": (
         "gap closed by h⁻¹",
-        "share of the way from ceiling to floor that moving the maps back covers",
+        "share of the way from ceiling to floor that moving the maps back covers; above 1 where "
+        "moving maps costs less than moving the image",
     ),
 }
 
