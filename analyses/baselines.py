@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULTS = ("rotation:-180:180:15", "scaling:0.5:2:9")
 OVERVIEW = "overview"
 SHOWN = (
-    "unaligned", "inverse", "recovered", "normalised_variance", "same_equivariance",
+    "unaligned", "inverse", "gain", "normalised_variance", "same_equivariance",
     "same_equivariance_distance", "eq_psnr", "cka_unaligned", "cka_inverse",
 )  # fmt: skip
 DERIVATIVES = "lie_derivative_relative"

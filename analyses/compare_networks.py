@@ -34,7 +34,7 @@ DEFAULTS = {
     "symmetrised": "symmetrised:mnist_cnn",
 }
 COMPARISON = "comparison"
-SHOWN = ("inverse", "inverse_linear", "recovered")
+SHOWN = ("inverse", "inverse_linear", "gain")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ BATCH = 1_000_000
 """The most images in one batch."""
 
 RESAMPLES = 20_000
-"""The most resamples of a bootstrap: more move an interval in its third digit only."""
+"""The most sign flips or resamples: more move a p-value or an interval in its third digit only."""
 
 TRANSFORMS = 10_000
 """The most transformations of a run: a step of 0.04 degrees over a full turn."""

@@ -125,11 +125,12 @@ def test_probe_prints_the_ladder(in_tmp: Path) -> None:
     row, mapped = (line for line in lines if line.startswith("conv2"))
     table = load_result("out").summary.iloc[0]
     assert f"{table['inverse']:.3f}" in row
-    assert f"{table['recovered']:.2f} [{table['low']:.2f}, {table['high']:.2f}]" in row
+    assert f"{table['gain']:.2f} [{table['low_gain']:.2f}, {table['high_gain']:.2f}]" in row
     assert f"{table['inverse_linear']:.3f}" in mapped
-    assert "recovered: the share of the gap" in done.stdout
+    assert "gain: what moving the maps back wins" in done.stdout
     assert "warning: sample: 4 evaluation images" in done.stdout
-    assert lines[-1] == "tables: out"
+    assert lines[-2] == "tables: out"
+    assert lines[-1] == "next, one page to read: invariance-probe report out"
     assert max(map(len, lines)) <= 80
     assert [line.split(" ...")[0] for line in done.stderr.splitlines() if "..." in line] == [
         "probing"
@@ -142,7 +143,7 @@ def test_probe_draws_figures(in_tmp: Path) -> None:
     assert done.exit_code == 0, done.stderr
     names = {path.name for path in Path("out/figures").iterdir()}
     assert {"ladder.svg", "ladder.png", "gallery.svg", "gallery.png"} <= names
-    assert done.stdout.splitlines()[-1] == "tables and figures: out"
+    assert done.stdout.splitlines()[-2] == "tables and figures: out"
     again = run("probe", *args, "--out", "out", "--overwrite")
     assert again.exit_code == 0, "a result with its figures may be replaced"
 
@@ -220,12 +221,12 @@ def test_demo_writes_what_the_readme_promises(
     for name, kind in (("rotations", "rotation"), ("scalings", "scaling")):
         result = load_result(Path("demo", name))
         assert result.axes["layer"] == demonstrating.LAYERS
-        for figure in ("ladder", "recovered", "gallery", f"residuals_{kind}"):
+        for figure in ("ladder", "gain", "gallery", f"residuals_{kind}"):
             for suffix in ("svg", "png"):
                 assert Path("demo", name, "figures", f"{figure}.{suffix}").stat().st_size > 1000
     assert "Residuals under rotation:90" in done.stdout
     assert "Residuals under scaling:2" in done.stdout
-    assert done.stdout.count("recovered: the share") == 1
+    assert done.stdout.count("gain: what moving") == 1
     assert max(map(len, done.stdout.splitlines())) <= 80
     kept = run("demo", "--number", "8", "--out", "demo")
     assert kept.exit_code == 2

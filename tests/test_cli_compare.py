@@ -56,7 +56,7 @@ def test_it_writes_tables_and_figures_and_shows_paired_differences() -> None:
     }  # fmt: skip
     assert {place.name for place in (out / "figures").iterdir()} == {
         "comparison_inverse.png", "comparison_inverse.svg",
-        "comparison_recovered.png", "comparison_recovered.svg", "files.json",
+        "comparison_gain.png", "comparison_gain.svg", "files.json",
     }  # fmt: skip
     found = load_comparison(out)
     assert found.networks == ("plain", "augmented") and found.baseline == "plain"

@@ -233,3 +233,14 @@ def test_the_tour_prints_what_the_page_says(
     page = PAGES["tour.md"].read_text(encoding="utf-8")
     assert tour.differences(page, tour.run(page, tmp_path)) == []
     assert all((tmp_path / name).exists() for name in tour.pictures(page))
+
+
+def test_the_files_that_the_architecture_and_the_guide_name_are_there() -> None:
+    table = (DOCS / "architecture.md").read_text().split("## Where is ...?")[1].split("\n## ")[0]
+    named = re.findall(r"`([a-z_/]+(?:\.py|/))`", table)
+    assert len(named) >= 25
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named += re.findall(r"`([a-z_/]+\.(?:py|md))`", guide)
+    package = ROOT / "invariance_probe"
+    places = (ROOT, package, *(package / room for room in ("probing", "reporting", "data")))
+    assert not [name for name in named if not any((one / name).exists() for one in places)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..probing import Comparison
 
-TOLD = ("inverse", "inverse_linear", "recovered")
+TOLD = ("inverse", "inverse_linear", "gain")
 """Quantities that the terminal shows unless others are asked for."""
 
 _WIDE = 110  # columns of a terminal in which values have room for their intervals
@@ -53,7 +53,7 @@ def compare(
     check_free(out, overwrite=overwrite)
     with writing.place(out), talk.progress("comparing") as report:
         results = {name: load_result(place) for name, place in called.items()}
-        report(0, 0, "resampling images")
+        report(0, 0, "comparing image by image")
         found = compared(
             results, quantities=reading.words(quantities), layers=pairs, baseline=baseline,
             along=steps, **drawing,
@@ -99,7 +99,7 @@ def show(found: Comparison, quantities: Sequence[str] | None) -> None:
         "residuals are fractions of each network's own variance", markup=False,
     )  # fmt: skip
     console.print(
-        f"p: of the largest among all rows of a quantity, from {drawn['resamples']} resamples "
+        f"p: of the largest among all rows of a quantity, from {drawn['resamples']} sign flips "
         "(maxT); an interval speaks for its own row only", markup=False,
     )  # fmt: skip
     for note in found.notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -57,6 +58,7 @@ def demo(out: Path, *, number: int, seed: int, resume: bool, overwrite: bool) ->
     tables.show_results(list(results.values()), talk.out())
     tables.show_oracle(aligned, talk.out())
     talk.say(f"tables and figures: {', '.join(str(out / name) for name in PARTS)}", "bold")
+    talk.say(f"next, one page to read: invariance-probe report {shlex.quote(str(out))}", "bold")
 
 
 def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:

@@ -150,14 +150,8 @@ PerImage = Annotated[
     bool | None,
     Option("--per-image/--shared", help="Search the best of each image too. [default: no]"),
 ]
-Erode = Annotated[
-    str | None,
-    Option(
-        metavar="PIXELS|auto",
-        help="Margin that compared cells keep to the edge; auto measures how far in padding and "
-        "fill are seen, 0 compares all. [default: auto]",
-    ),
-]
+_ERODE = "Margin of compared cells to the edge; auto: as far as padding is seen. [default: auto]"
+Erode = Annotated[str | None, Option(metavar="PIXELS|auto", help=_ERODE)]
 BatchSize = Annotated[
     str | None,
     Option(
@@ -192,10 +186,12 @@ SaveEvery = Annotated[
     float,
     Option(metavar="SECONDS", help="How often a probe saves where it stands.", show_default=True),
 ]
-Resamples = Annotated[int | None, Option(metavar="N", help="Of the bootstrap. [default: 1000]")]
+Resamples = Annotated[
+    int | None, Option(metavar="N", help="Sign flips behind p-values of compare. [default: 1000]")
+]
 Seed = Annotated[
     int | None,
-    Option(metavar="N", help="Of split, bootstrap and random weights. [default: 0]"),
+    Option(metavar="N", help="Of split, p-values and random weights. [default: 0]"),
 ]
 Device = Annotated[
     str | None,
@@ -361,7 +357,7 @@ Quantities = Annotated[
     Option(
         "--quantities",
         metavar="NAME ...",
-        help="Rungs, recovered, won_by_linear, won_by_permutation. [default: nine]",
+        help="Rungs, gain, recovered, won_by_linear, won_by_permutation. [default: nine]",
     ),
 ]
 Level = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -167,6 +168,7 @@ def _finish(
     ending.written.append(out)
     tables.show_results([result], talk.out())
     talk.say(f"tables{' and figures' * figures}: {out}", "bold")
+    talk.say(f"next, one page to read: invariance-probe report {shlex.quote(str(out))}", "bold")
 
 
 def _run(

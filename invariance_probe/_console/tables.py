@@ -16,10 +16,9 @@ from ..probing.options import CHANNEL_RUNGS
 if TYPE_CHECKING:
     from ..probing import OracleResult, Result
 
-RECOVERED = (
-    "recovered: the share of the gap between the map of another image and the aligned input that "
-    "moving the maps back closes (1 all of it, 0 none; above 1: moving maps costs less than moving "
-    "the image does)"
+GAIN = (
+    "gain: what moving the maps back wins over nothing done, as a share of what aligning the "
+    "input wins (1 as much, 0 nothing, negative: it does harm)"
 )
 WON = (
     "won by: the share of the gap between the inverse and the aligned input that a map of the "
@@ -35,7 +34,7 @@ _HEADS = {  # narrow enough for a terminal of 80 columns
 
 
 def show_results(results: Sequence[Result], console: Console) -> None:
-    """Print the ladders of telling transforms, what `recovered` means, and the warnings."""
+    """Print the ladders of telling transforms, what `gain` means, and the warnings."""
     console.width = max(console.width, 80)  # rather wrapped by a tiny terminal than cut
     warnings: dict[str, None] = {}
     for result in results:
@@ -47,7 +46,7 @@ def show_results(results: Sequence[Result], console: Console) -> None:
                     console.print(table)
                     console.print()
         warnings |= dict.fromkeys(result.warnings)
-    console.print(Text(RECOVERED))
+    console.print(Text(GAIN))
     if any(set(CHANNEL_RUNGS) & set(result.axes["rung"]) for result in results):
         console.print(Text(WON))
     for warning in _gathered(warnings):
@@ -100,14 +99,16 @@ def _gathered(warnings: Iterable[str]) -> list[str]:
 
 
 def ladder(result: Result, transform: str, width: int = 80) -> Table:
-    """Residuals under one transform: a row per layer, a column per rung, and `recovered`.
+    """Residuals under one transform: a row per layer, a column per rung, and `gain`.
 
     Where `width` is short of room the intervals stand below their values. Channel maps have a
     table of their own.
     """
     rungs = [rung for rung in result.axes["rung"] if rung not in CHANNEL_RUNGS]
     title = f"Residuals under {transform}"
-    return _residuals(result, transform, title, rungs, {"recovered": ""}, width)
+    # Results of versions before the gain have only the share of the gap to another image.
+    shown = {"gain": "_gain"} if "gain" in result.summary else {"recovered": ""}
+    return _residuals(result, transform, title, rungs, shown, width)
 
 
 def channel_ladder(result: Result, transform: str, width: int = 80) -> Table | None:

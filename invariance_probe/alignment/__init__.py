@@ -4,6 +4,7 @@ from .bound import PositionMoments, SpatialBound, spatial_bound
 from .channels import ChannelMaps, ChannelMoments, fit_channel_maps
 from .families import Family, family_for
 from .growing import GrowingRows
+from .intervals import interval, proportion_interval, pseudo_values
 from .levels import Moments, PyramidMoments, SearchPlan
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
@@ -30,6 +31,9 @@ __all__ = [
     "bootstrap",
     "family_for",
     "fit_channel_maps",
+    "interval",
+    "proportion_interval",
+    "pseudo_values",
     "ratio",
     "spatial_bound",
     "squared_errors",

@@ -17,15 +17,21 @@ _RANK = 1e-12  # eigenvalues below this fraction of the largest count as none
 class PositionMoments:
     """Streaming K_AA (P, P), K_BA (V, P) and ‖B‖² of maps with P cells, compared at V of them.
 
-    No pivot is subtracted: the operators searched need not keep constants.
+    Sums are taken about a `pivot` (C), such as the channel means of one image, and moved to the
+    means of all originals at the end.
     """
 
-    SUMS: ClassVar[tuple[str, ...]] = ("samples", "auto", "cross", "target")
+    SUMS: ClassVar[tuple[str, ...]] = (
+        "samples", "images", "auto", "cross", "target", "moved", "original",
+    )  # fmt: skip
 
-    def __init__(self, cells: Tensor, weights: Tensor | None = None) -> None:
-        self.cells, self.weights = cells.flatten() > 0, weights
-        self.samples = 0
+    def __init__(
+        self, cells: Tensor, weights: Tensor | None = None, pivot: Tensor | None = None
+    ) -> None:
+        self.cells, self.weights, self.pivot = cells.flatten() > 0, weights, pivot
+        self.samples = self.images = 0
         self.auto, self.cross, self.target = (torch.zeros(0) for _ in range(3))
+        self.moved, self.original = torch.zeros(0), torch.zeros(0)  # (C, P), (C, V): Σ over images
 
     def update(self, moved: Tensor, original: Tensor) -> None:
         """Add maps (N, C, rows, columns) of the transformed and the original images."""
@@ -36,11 +42,27 @@ class PositionMoments:
             )
         a, b = (self._rows(maps) for maps in (moved, original))
         b = b[:, self.cells]
-        square = b.square().sum(0, dtype=torch.float64)
-        for name, value in (("auto", a.T @ a), ("cross", b.T @ a), ("target", square)):
+        channels = moved.shape[1]
+        values = {
+            "auto": a.T @ a, "cross": b.T @ a, "target": b.square().sum(0),
+            "moved": a.unflatten(0, (-1, channels)).sum(0),
+            "original": b.unflatten(0, (-1, channels)).sum(0),
+        }  # fmt: skip
+        for name, value in values.items():
             old: Tensor = getattr(self, name)
-            setattr(self, name, old.add_(value) if old.numel() else value.double())
+            setattr(self, name, old.add_(value) if old.numel() else value)
         self.samples += len(a)
+        self.images += len(moved)
+
+    def about_means(self) -> tuple[Tensor, Tensor, float, Tensor]:
+        """K_AA, K_BA and ‖B‖² about the originals' channel means, and these (C), weighted."""
+        off = self.original.mean(1) / self.images  # of the means from the pivot
+        a, b = off @ self.moved, off @ self.original
+        square = self.images * off.square().sum()
+        auto = self.auto - a[:, None] - a[None, :] + square
+        cross = self.cross - b[:, None] - a[None, :] + square
+        target = float(self.target.sum() - (2 * b - square).sum())
+        return auto, cross, target, off + self._pivot(off)
 
     def __add__(self, other: PositionMoments) -> PositionMoments:
         """Moments of both sets of images."""
@@ -48,28 +70,40 @@ class PositionMoments:
             raise ProbeError("position moments of different cells do not add")
         if 0 in (self.samples, other.samples):
             return self if self.samples else other
-        total = PositionMoments(self.cells, self.weights)
-        for name in ("auto", "cross", "target"):
+        total = PositionMoments(self.cells, self.weights, self.pivot)
+        for name in self.SUMS:
             setattr(total, name, getattr(self, name) + getattr(other, name))
-        total.samples = self.samples + other.samples
         return total
 
+    def _pivot(self, like: Tensor) -> Tensor:
+        """The pivot (C), weighted."""
+        if self.pivot is None:
+            return torch.zeros_like(like)
+        wide = self.pivot.to(like.device).double()
+        return wide if self.weights is None else wide * self.weights.to(wide)
+
     def _rows(self, maps: Tensor) -> Tensor:
-        weighted = maps if self.weights is None else maps * self.weights.to(maps)[:, None, None]
         # float64: the inverse below would amplify the rounding of a float32 product.
-        return weighted.flatten(2).flatten(0, 1).double()
+        wide = maps.flatten(2).double()
+        if self.weights is not None:
+            wide = wide * self.weights.to(wide)[:, None]
+        if self.pivot is not None:
+            wide = wide - self._pivot(wide)[:, None]
+        return wide.flatten(0, 1)
 
 
 @dataclass(frozen=True)
 class SpatialBound:
     """The best linear operator on positions and what it leaves.
 
-    `bound` is the exact in-sample minimum of the squared error over all operators: no sampler,
-    kernel or warp of these maps goes below it. `operator` (V, P) is a regularised solution, which
-    is what is tried on held-out images; `in_sample` is its error there, `ridge` its weight as a
-    fraction of the mean position energy. `rank` counts the directions of K_AA above 1e-12 of its
-    largest eigenvalue. `determined` is False when there are no more samples (images x channels)
-    than positions: the bound is then 0 by construction and says nothing.
+    Operators act on maps about the originals' channel means `centre` (C), so that constants in
+    channels change nothing. `bound` is the exact in-sample minimum of the squared error over all
+    of them: no sampler, kernel or warp of these maps that keeps constants goes below it.
+    `operator` (V, P) is a regularised solution, which is what is tried on held-out images;
+    `in_sample` is its error there, `ridge` its weight as a fraction of the mean position energy.
+    `rank` counts the directions of K_AA above 1e-12 of its largest eigenvalue. `determined` is
+    False when there are no more samples (images x channels) than positions: the bound is then 0
+    by construction and says nothing.
     """
 
     bound: float
@@ -80,6 +114,7 @@ class SpatialBound:
     samples: int
     ridge: float
     determined: bool
+    centre: Tensor
 
 
 def spatial_bound(
@@ -95,9 +130,8 @@ def spatial_bound(
     """
     if moments.samples == 0:
         raise ProbeError("no images were seen; update the position moments first")
-    auto, cross = moments.auto.double(), moments.cross.double()
+    auto, cross, total, centre = moments.about_means()
     auto = (auto + auto.T) / 2
-    total = float(moments.target.sum())
     share = len(auto) / moments.samples if ridge is None else ridge
     weight = share * float(auto.diagonal().mean())
     pulled = cross if about is None else cross + weight * about.to(cross)
@@ -114,6 +148,7 @@ def spatial_bound(
         samples=moments.samples,
         ridge=share,
         determined=moments.samples > len(auto),
+        centre=centre,
     )
 
 

@@ -93,11 +93,14 @@ class ChannelMoments:
         total.images, total.samples = self.images + other.images, self.samples + other.samples
         return total
 
-    def error(self, channel_map: Array) -> float:
-        """‖MX − Y‖² of a linear channel map (C, C), from the moments alone."""
+    def error(self, channel_map: Array, offset: Array | None = None) -> float:
+        """‖MX + t − Y‖² of a channel map (C, C) and an offset (C), from the moments alone."""
         m = torch.from_numpy(channel_map).to(self.auto)
-        own = ((m @ self.auto) * m).sum() - 2 * (m * self.cross).sum()
-        return float(own + self.target.sum())
+        own = ((m @ self.auto) * m).sum() - 2 * (m * self.cross).sum() + self.target.sum()
+        if offset is not None:
+            t = torch.from_numpy(offset).to(self.auto)
+            own = own + 2 * t @ (m @ self.sums[0] - self.sums[1]) + self.samples * t @ t
+        return float(own)
 
     def _add(self, name: str, value: Tensor) -> None:
         old: Tensor = getattr(self, name)
@@ -118,7 +121,9 @@ class ChannelMaps:
     """Channel maps that minimise the raw residual of aligned maps on the fit half.
 
     `permutation[c]` is the aligned channel that stands in for original channel c. `orthogonal` and
-    `linear` are (C, C), acting on aligned features. `determined` is False when there are too few
+    `linear` are (C, C), acting on aligned features less their `means[0]` (C); the originals'
+    `means[1]` are added (`offset` says both in one), so that constants in channels change nothing.
+    `determined` is False when there are too few
     samples for C channels; then the maps would flatter, and no number should be reported.
     `errors` are in-sample sums of squares of "inverse" (no channel map) and of each map.
     `moved` is the share of the original's variance in channels whose stand-in is another channel,
@@ -138,14 +143,21 @@ class ChannelMaps:
     moved_by_chance: float
     diagonal: float
     correlation: Array
+    means: Array
+
+    def offset(self, channel_map: Array) -> Array:
+        """What is added to mapped features (C), so that means go to means."""
+        return np.asarray(self.means[1] - channel_map @ self.means[0])
 
 
 def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> ChannelMaps:
     """Best permutation (Hungarian), orthogonal map (Procrustes) and linear map from the moments.
 
-    The linear map is ridge regression about the orthogonal one, so that in-sample inverse ≥
-    permutation ≥ orthogonal ≥ linear, whatever the `ridge`: a fraction of the mean channel energy,
-    by default channels / samples, so that what few samples cannot decide stays orthogonal.
+    The orthogonal and the linear map have an intercept per channel: they are fitted to what is
+    left without each channel's mean. The linear map is ridge regression about the orthogonal one,
+    so that in-sample inverse ≥ permutation ≥ orthogonal ≥ linear, whatever the `ridge`: a fraction
+    of the mean channel variance, by default channels / samples, so that what few samples cannot
+    decide stays orthogonal.
     Raises ProbeError when no images were seen.
     """
     if moments.images == 0:
@@ -154,23 +166,24 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         np.asarray(m.double().cpu()) for m in (moments.auto, moments.cross, moments.target)
     )
     channels = len(auto)
+    means = np.asarray(moments.sums.double().cpu()) / moments.samples
     permutation = _assign(auto, cross, target)
-    orthogonal = _procrustes(cross)
+    own, between = _centred(auto, cross, target, means, moments.samples)
+    orthogonal = _procrustes(between)
     share = channels / moments.samples if ridge is None else ridge
-    weight = share * np.trace(auto) / channels
+    weight = share * np.trace(own) / channels
     if weight > 0:
-        system = auto + weight * np.eye(channels)
-        linear = np.linalg.solve(system, (cross + weight * orthogonal).T).T
+        system = own + weight * np.eye(channels)
+        linear = np.linalg.solve(system, (between + weight * orthogonal).T).T
     else:
         linear = orthogonal
     eye = np.eye(channels)
-    maps = {
-        "inverse": eye,
-        "inverse_permuted": eye[permutation],
-        "inverse_orthogonal": orthogonal,
-        "inverse_linear": linear,
+    errors = {
+        "inverse": moments.error(eye),
+        "inverse_permuted": moments.error(eye[permutation]),
+        "inverse_orthogonal": moments.error(orthogonal, means[1] - orthogonal @ means[0]),
+        "inverse_linear": moments.error(linear, means[1] - linear @ means[0]),
     }
-    errors = {name: moments.error(m) for name, m in maps.items()}
     variance, correlation = _statistics(moments)
     chance = np.asarray(moments.chance.double().cpu())
     by_chance = _assign(auto, chance, target) if chance.size else permutation
@@ -187,7 +200,20 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         moved_by_chance=_share(variance, by_chance),
         diagonal=float(np.sum(np.diag(linear)[alive] ** 2) / squares) if squares > 0 else math.nan,
         correlation=correlation,
+        means=means,
     )
+
+
+def _centred(
+    auto: Array, cross: Array, target: Array, means: Array, samples: int
+) -> tuple[Array, Array]:
+    """Σ xxᵀ and Σ yxᵀ about the means; channels of which only rounding is left are 0."""
+    own = auto - samples * np.outer(means[0], means[0])
+    between = cross - samples * np.outer(means[1], means[0])
+    still_x = np.diag(own) <= _DEAD * np.diag(auto)
+    still_y = target - samples * means[1] ** 2 <= _DEAD * target
+    own[still_x], own[:, still_x], between[:, still_x], between[still_y] = 0.0, 0.0, 0.0, 0.0
+    return own, between
 
 
 def _procrustes(cross: Array) -> Array:

@@ -9,35 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..alignment import ANGLES, SCALES, bootstrap, ratio
+from ..alignment import ANGLES, SCALES, interval, ratio
 from ..geometry import Transform
 from .channel_state import COMPOSITION
 from .layer_state import LayerState
-from .options import CEILING, FLOOR, Options
+from .options import Options
 from .result import Result
+from .shares import read_off, readable
 
 Array = NDArray[np.float64]
 
-_WON_BACK = {"won_by_permutation": "inverse_permuted", "won_by_linear": "inverse_linear"}
-
-
-SMALLEST_GAP = 1e-9
-"""Of which shares are given, in units of a residual."""
-
-
-def recovered(
-    residuals: Array, rungs: Sequence[str], top: str = CEILING, reached: str = "inverse"
-) -> Array:
-    """(top − reached)/(top − floor) of residuals (..., rungs).
-
-    With the ceiling as top and the inverse as reached: 1 if h⁻¹ aligns fully, 0 if no better than
-    another image. NaN where top and floor do not enclose a range.
-    """
-    values = {rung: residuals[..., list(rungs).index(rung)] for rung in (top, reached, FLOOR)}
-    span = values[top] - values[FLOOR]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (values[top] - values[reached]) / span
-    return np.where(span > SMALLEST_GAP, share, np.nan)
+_AMPLE = 2  # samples for each position from which an in-sample bound is worth its name
 
 
 def assemble(
@@ -53,22 +35,18 @@ def assemble(
     variance = np.stack([part[1] for part in finished])
     rungs = options.rungs
     about = [described(move) for move in moves]
-    shares = {"recovered": (CEILING, "inverse")}
-    if options.channels:
-        shares |= {name: ("inverse", rung) for name, rung in _WON_BACK.items()}
+    names_read = readable(rungs)
     rows, summary = [], []
     for layer, state in enumerate(states):
         residual = ratio(errors[layer], variance[layer])
 
         def statistics(sums: Array, energy: Array, residual: Array = residual) -> Array:
             values = np.moveaxis(quotient(sums, energy), -2, -1)
-            parts = [recovered(values, rungs, *ends)[..., None] for ends in shares.values()]
+            parts = [read_off(values, rungs, name)[..., None] for name in names_read]
             return np.moveaxis(np.concatenate([values, *parts], axis=-1), -1, -2)
 
-        low, high = bootstrap(
-            statistics, errors[layer], variance[layer],
-            resamples=options.resamples, level=options.level, seed=options.seed,
-        )  # fmt: skip
+        low, high = interval(statistics, errors[layer], variance[layer], level=options.level)
+        low[:, : len(rungs)] = np.maximum(low[:, : len(rungs)], 0)  # sums of squares
         for number, entry_head in enumerate(about):
             head = {"layer": state.name, **entry_head}
             for index, rung in enumerate(rungs):
@@ -83,9 +61,9 @@ def assemble(
                     }
                 )
             entry = {**head, **dict(zip(rungs, residual[number].tolist(), strict=True))}
-            for index, (name, ends) in enumerate(shares.items(), start=len(rungs)):
+            for index, name in enumerate(names_read, start=len(rungs)):
                 suffix = "" if name == "recovered" else f"_{name}"
-                entry[name] = float(recovered(residual[number], rungs, *ends))
+                entry[name] = float(read_off(residual[number], rungs, name))
                 entry |= {f"low{suffix}": low[number, index], f"high{suffix}": high[number, index]}
             summary.append(entry)
     keys = [(state, number, about[number]) for state in states for number in range(len(moves))]
@@ -107,6 +85,7 @@ def assemble(
         for row, state in zip(layers, states, strict=True)
         if row["cell_step"] > 1
     ]
+    thin = [warning for state in states for warning in _thin_bounds(state)]
     return Result(
         residuals=pd.DataFrame(rows),
         summary=pd.DataFrame(summary),
@@ -121,7 +100,7 @@ def assemble(
             "rung": rungs,
             "image": tuple(names),
         },
-        provenance={**provenance, "warnings": [*provenance["warnings"], *dead, *thinned]},
+        provenance={**provenance, "warnings": [*provenance["warnings"], *dead, *thinned, *thin]},
         channels=_stack(
             [
                 s.channel_state.table(s.name, about, e)
@@ -148,6 +127,18 @@ def assemble(
         ),
         extra=extra,
     )
+
+
+def _thin_bounds(state: LayerState) -> list[str]:
+    """A warning where few samples decide a bound: those of one image are not independent."""
+    bounds = [] if state.bound_state is None else state.bound_state.bounds
+    found = [one for one in bounds if one.determined and one.samples < _AMPLE * one.positions]
+    if not found:
+        return []
+    return [
+        f"bounds of {state.name}: {found[0].samples} samples (images x channels) for "
+        f"{found[0].positions} positions; the in-sample bound is lower than with more images"
+    ]
 
 
 def quotient(errors: Array, variance: Array) -> Array:

@@ -44,7 +44,8 @@ class BoundState:
         self.cells = valid_cells(own, transforms, canvas)
         self.mask = torch.from_numpy(self.cells).to(like)
         self.weights = weights
-        self.moments = [PositionMoments(self.mask, weights) for _ in transforms]
+        self.pivot = pivot
+        self.moments = [PositionMoments(self.mask, weights, pivot) for _ in transforms]
         self.bounds: list[SpatialBound] = []
         self._target = torch.zeros(0)
         self._energy = Variance(pivot, weights)
@@ -64,7 +65,7 @@ class BoundState:
         warp = sampling_operator(self.transforms[which].inverse(), self.frame, self.interpolation)
         chosen = warp[self.mask.flatten().cpu() > 0]
         self.bounds.append(spatial_bound(self.moments[which], about=chosen))
-        self.moments[which] = PositionMoments(self.mask, self.weights)
+        self.moments[which] = PositionMoments(self.mask, self.weights, self.pivot)
 
     def start_batch(self, original: Tensor) -> None:
         """Begin a batch of the evaluation half."""
@@ -76,8 +77,9 @@ class BoundState:
         found = self.bounds[which]
         if not found.determined:
             return torch.full((len(moved),), torch.nan, dtype=torch.float64)
-        rows = self._rows(moved)
-        return squared_errors(rows @ found.operator.to(rows).T, self._target)
+        rows = self._rows(moved).double()
+        centre = found.centre.to(rows)[:, None]
+        return squared_errors((rows - centre) @ found.operator.to(rows).T, self._target - centre)
 
     def table(self, layer: str, keys: Sequence[dict[str, Any]]) -> pd.DataFrame:
         """One row per transformation: the in-sample bound, its rank, its regularisation."""

@@ -18,6 +18,9 @@ from .options import CHANNEL_RUNGS
 
 _TIE = 1e-4  # of a channel's deviation: channels nearer than this are equal but for rounding
 
+Affine = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""A channel map (C, C), and what is added to mapped features (C)."""
+
 
 class ChannelState:
     """Channel maps of one layer on maps aligned by h⁻¹, fitted on one half, judged on the other.
@@ -78,8 +81,8 @@ class ChannelState:
         permutation = torch.from_numpy(fitted.permutation).to(aligned.device)
         mapped = {
             "inverse_permuted": lambda: aligned.index_select(1, permutation),
-            "inverse_orthogonal": lambda: _apply(fitted.orthogonal, aligned),
-            "inverse_linear": lambda: _apply(fitted.linear, aligned),
+            "inverse_orthogonal": lambda: self._mapped(fitted, fitted.orthogonal, aligned),
+            "inverse_linear": lambda: self._mapped(fitted, fitted.linear, aligned),
         }  # one at a time: each is as large as the maps
         return {name: squared_errors(maps(), original) for name, maps in mapped.items()}
 
@@ -142,8 +145,8 @@ class ChannelState:
             entry: dict[str, Any] = dict(zip(COMPOSITION, texts, strict=False))
             for name in ("linear", "orthogonal"):
                 composed, direct = pair(name)
-                entry[f"composed_{name}"] = moments.error(composed) / energy
-                entry[f"direct_{name}"] = moments.error(direct) / energy
+                entry[f"composed_{name}"] = moments.error(*composed) / energy
+                entry[f"direct_{name}"] = moments.error(*direct) / energy
             rows.append(entry)
 
         for index, h in enumerate(self.transforms):
@@ -152,19 +155,37 @@ class ChannelState:
                 continue
 
             def pair(name: str, index: int = index, whole: int = whole) -> tuple[Any, Any]:
-                one, two, both = (getattr(self.maps[i], name) for i in (step, index, whole))
-                return one @ two, both
+                one, two, both = (self._affine(i, name) for i in (step, index, whole))
+                return _after(one, two), both
 
             row("pair", h.text, self.transforms[whole].text, self.held_out[whole], pair)
         turns = 360 / first.parameter if first.kind == "rotation" else 0.5
         if abs(turns - round(turns)) < 1e-9:
 
             def closed(name: str) -> tuple[Any, Any]:
-                own = getattr(self.maps[step], name)
-                return np.linalg.matrix_power(own, round(turns)), np.eye(len(own))
+                own = self._affine(step, name)
+                whole = (np.eye(len(own[0])), np.zeros(len(own[0])))
+                turned = whole
+                for _ in range(round(turns)):
+                    turned = _after(own, turned)
+                return turned, whole
 
             row("closure", f"{round(turns)} times", "identity", self.originals, closed)
         return pd.DataFrame(rows, columns=list(COMPOSITION))
+
+    def _affine(self, which: int, name: str) -> Affine:
+        """The matrix of a fitted map, and what is added."""
+        matrix = getattr(self.maps[which], name)
+        return matrix, self.maps[which].offset(matrix)
+
+    def _mapped(
+        self, fitted: ChannelMaps, channel_map: NDArray[np.float64], maps: Tensor
+    ) -> Tensor:
+        """Maps with their channels mapped; 0 where nothing is compared."""
+        weight = torch.from_numpy(channel_map).to(maps)
+        added = torch.from_numpy(fitted.offset(channel_map)).to(maps)[:, None]
+        mapped = weight @ maps.flatten(2)
+        return mapped.addcmul_(added, (self.mask.flatten() > 0).to(maps)).view_as(maps)
 
     def _find(self, product: Transform) -> int | None:
         """Which transformation of the run moves points as `product` does."""
@@ -195,9 +216,9 @@ COMPOSITION = (
 )  # fmt: skip
 
 
-def _apply(channel_map: NDArray[np.float64], maps: Tensor) -> Tensor:
-    weight = torch.from_numpy(channel_map).to(maps)
-    return (weight @ maps.flatten(2)).view_as(maps)
+def _after(last: Affine, first: Affine) -> Affine:
+    """The map that does `first`, then `last`."""
+    return last[0] @ first[0], last[0] @ first[1] + last[1]
 
 
 def _step(transforms: Sequence[Transform]) -> int | None:

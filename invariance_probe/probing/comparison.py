@@ -17,14 +17,15 @@ from .. import __version__
 from ..errors import ProbeError
 from ._plots import Plots, as_html
 from .options import FLOOR, RUNGS, Options
-from .paired_bootstrap import SHARES, measure, moves_of
+from .paired_differences import measure, moves_of
 from .pairing import Layers, check_same_plan, pair_layers, pair_table
 from .result import Result
+from .shares import SHARES
 from .storage import COMPARISON_TABLES, altered, read_folder, write_folder
 
 QUANTITIES = (
     "inverse", "best", "spatial_bound", "inverse_permuted", "inverse_linear", "input_aligned",
-    "other_image", "recovered", "won_by_linear",
+    "other_image", "gain", "recovered", "won_by_linear",
 )  # fmt: skip
 """What is compared where nothing else is asked for, as far as the results have it."""
 
@@ -131,21 +132,22 @@ def compare(
 
     `results` by name, or in a sequence and named after their networks. Transformations, images,
     split and options must be the same; network, checkpoint, normalisation and layers may differ.
-    `quantities` are rungs and the shares `recovered`, `won_by_linear` and `won_by_permutation`.
+    `quantities` are rungs and the shares `gain`, `recovered`, `won_by_linear` and
+    `won_by_permutation`.
     `layers` are names, or pairs ``{"early": {"a": "layer1", "b": "features.3"}}`` (also
     ``{"early": ("layer1", "features.3")}``, in the order of the results); by default layers of
     one name belong together, and where there are none, layers of one place. `baseline` is the
     result to which differences are taken, the first by default. `along` gives every result a
-    number, such as its training step. `level`, `resamples` and `seed` of the bootstrap are those
-    of the first result unless given.
+    number, such as its training step. `level` of the intervals, `resamples` and `seed` of the
+    p-values are those of the first result unless given.
 
-    Every resample of the evaluation images is the same for all networks, layers and
-    transformations, so a difference's interval is that of the paired difference. `p_adjusted` is
-    the single-step maxT p-value (Westfall and Young, Resampling-Based Multiple Testing, 1993) of
-    the studentised difference: the share of resamples in which any row of the same quantity, over
-    all layers, transformations and networks, strays as many standard errors from its value as this
-    one lies from 0. Rows where it is below α are wrong together in a share α of studies, however
-    many rows there are; `excludes_zero` makes no such promise.
+    A difference's interval is Student's over its pseudo-values, image by image, so it is that of
+    the paired difference. `p_adjusted` is the single-step maxT p-value (Westfall and Young,
+    Resampling-Based Multiple Testing, 1993): the share of `resamples` random sign flips, one for
+    each image, under which any row of the same quantity, over all layers, transformations and
+    networks, lies as many standard errors from 0 as this one does as measured. Rows where it is
+    below α are wrong together in a share α of studies, however many rows there are;
+    `excludes_zero` makes no such promise.
 
     Raises ProbeError where the results do not share one plan, for unknown names, and for layers
     that cannot be paired.

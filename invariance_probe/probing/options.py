@@ -43,7 +43,8 @@ class Options:
 
     Attributes
     ----------
-    seed : splits the images into fit and evaluation half, pairs other images, draws the bootstrap.
+    seed : splits the images into fit and evaluation half, pairs other images, flips the signs of
+        `compare`.
     batch_size : images in one forward pass, or "auto": as many as are fast and fit the memory, at
         most 256. It changes numbers by rounding only, below 1e-6; the result holds the number.
     weighting : "raw" sums channels as they are, "channel" divides each by its deviation first.
@@ -60,7 +61,8 @@ class Options:
         then on the map at fewer cells, "auto" exact up to 56 cells a side. The alignments table
         says how each was.
     per_image : also search the best alignment of every evaluation image by itself (slow).
-    resamples, level : of the bootstrap over evaluation images, 10 to 20,000 resamples.
+    level : of the intervals over evaluation images.
+    resamples : sign flips behind the p-values of `compare`, 10 to 20,000.
     precision : of the network's forward pass alone: "float32" leaves it as it is, "bfloat16" and
         "float16" run it in mixed precision (autocast). All sums are taken in float64 either way.
     memory : what the fit half's sums may take, such as "3GB"; None takes half of what is free, at

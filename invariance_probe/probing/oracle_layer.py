@@ -21,6 +21,7 @@ class _ChannelMap:
 
     permutation: Tensor  # (C)
     linear: Tensor  # (C, C)
+    offset: Tensor  # (C, 1, 1), added to linearly mapped channels
 
 
 class OracleLayer:
@@ -68,6 +69,7 @@ class OracleLayer:
             self.maps[move] = _ChannelMap(
                 torch.from_numpy(found.permutation).to(like.device),
                 torch.from_numpy(found.linear).to(like),
+                torch.from_numpy(found.offset(found.linear)).to(like)[:, None, None],
             )
         self.moments = {}
 
@@ -76,5 +78,6 @@ class OracleLayer:
         treated = {"inverse": aligned}
         if (found := self.maps.get(move)) is not None:
             treated["inverse_permuted"] = aligned[:, found.permutation]
-            treated["inverse_linear"] = torch.einsum("dc,nchw->ndhw", found.linear, aligned)
+            mapped = torch.einsum("dc,nchw->ndhw", found.linear, aligned)
+            treated["inverse_linear"] = mapped + found.offset
         return treated

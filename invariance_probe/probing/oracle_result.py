@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..alignment import bootstrap, ratio
+from ..alignment import interval, proportion_interval, ratio
 from ..errors import ProbeError
 from ..geometry import Transform
 from ._plots import Plots, as_html
@@ -202,15 +202,14 @@ def assemble_oracle(
     rows = [("input", treatment) for treatment in ON_INPUT]
     rows += [(layer, treatment) for layer in layers for treatment in AT_LAYER]
     known = ~np.isnan(errors)
-    ones = np.ones(len(names))
-    parts = {
-        "agreement": (np.where(known, predictions == originals, np.nan), ones),
+    parts: dict[str, tuple[NDArray[np.float64], NDArray[np.float64] | None]] = {
+        "agreement": (np.where(known, predictions == originals, np.nan), None),
         "logit_residual": (errors, variance),
     }
     if labels is not None:
         right = np.where(known, predictions == labels, np.nan)
-        parts = {"accuracy": (right, ones), **parts}
-    columns = {name: _with_interval(*part, options) for name, part in parts.items()}
+        parts = {"accuracy": (right, None), **parts}
+    columns = {name: with_interval(*part, options.level) for name, part in parts.items()}
     if labels is None:
         columns = {"accuracy": np.full((len(moves), len(rows), 3), np.nan), **columns}
     table = [
@@ -246,17 +245,17 @@ def assemble_oracle(
     )
 
 
-def _with_interval(
-    sums: NDArray[np.float64], weights: NDArray[np.float64], options: Options
+def with_interval(
+    sums: NDArray[np.float64], weights: NDArray[np.float64] | None, level: float
 ) -> NDArray[np.float64]:
-    """Σ sums / Σ weights over images with the ends of its interval, (transforms, rows, 3)."""
+    """Σ sums / Σ weights over images with the ends of its interval, (..., 3); None: proportions."""
     known = np.asarray(~np.isnan(sums).any(axis=-1))
     filled = np.where(known[..., None], sums, 0.0)
-    ends = bootstrap(
-        quotient, filled, weights,
-        resamples=options.resamples, level=options.level, seed=options.seed,
-    )  # fmt: skip
-    values = np.stack([ratio(filled, weights), *ends], axis=-1)
+    if weights is None:
+        values = np.stack([filled.mean(-1), *proportion_interval(filled, level=level)], axis=-1)
+    else:
+        low, high = interval(quotient, filled, weights, level=level)
+        values = np.stack([ratio(filled, weights), np.maximum(low, 0), high], axis=-1)
     values[~known] = np.nan
     return values
 

@@ -200,12 +200,14 @@ def _warnings(
                 f"frame of {state.name}: estimated ({how}), good to about {frame.error:.2g} px"
             )
         number, margin = int(state.cells.sum()), state.frame.margin
-        if number < max(_FEW, state.cells.size / 4):
-            where = f"{margin:g} px inside the image's edge" if margin else "inside the image"
+        where = f"{margin:g} px inside the image's edge" if margin else "inside the image"
+        if number < state.cells.size / 4:
             found.append(
                 f"cells of {state.name}: only {number} of {state.cells.size} stay {where} under "
                 "all transformations"
             )
+        elif number < _FEW:
+            found.append(f"cells of {state.name}: {number} are compared, few to average over")
     if evaluated < 30:
         found.append(f"sample: {evaluated} evaluation images; intervals are rough below about 30")
     return found

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ..alignment import ratio
 from ..errors import ProbeError
-from .assemble import recovered
 from .config import ProbeConfig
 from .hashes import HASH_FILE, file_hash
 from .oracle_result import OracleResult, load_oracle
 from .replayed import replay, replayed_errors
 from .result import Result, load_result
+from .shares import read_off, readable
 from .trust import Trust, Untrusted, stored_config
 
 Array = NDArray[np.float64]
@@ -127,11 +127,17 @@ def _tables(result: Result | OracleResult) -> Check:
         stored = np.array([[[keyed[layer, move, rung] for rung in axes["rung"]]
                             for move in axes["transform"]] for layer in axes["layer"]])  # fmt: skip
         off = np.abs(stored - value)[np.isfinite(value)]
-        share = recovered(value, axes["rung"])
-        summary = result.summary.set_index(["layer", "transform"])["recovered"]
-        told = np.array([[summary[layer, m] for m in axes["transform"]] for layer in axes["layer"]])
-        off = np.append(off, np.abs(told - share)[np.isfinite(share)])
-        for one, other in ((stored, value), (told, share)):
+        pairs = [(stored, value)]
+        summary = result.summary.set_index(["layer", "transform"])
+        for name in readable(axes["rung"]):
+            if name in summary:
+                told = np.array(
+                    [[summary.loc[(layer, m), name] for m in axes["transform"]]
+                     for layer in axes["layer"]]
+                )  # fmt: skip
+                pairs.append((told, read_off(value, axes["rung"], name)))
+                off = np.append(off, np.abs(told - pairs[-1][1])[np.isfinite(pairs[-1][1])])
+        for one, other in pairs:
             if (np.isfinite(one) != np.isfinite(other)).any():
                 off = np.append(off, np.inf)
     worst = float(off.max(initial=0.0))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .curves import plot_residuals
     from .files import save_figures, write_figure
     from .gallery import plot_gallery
-    from .heatmap import plot_recovered
+    from .heatmap import plot_gain
     from .history import plot_history
     from .ladder import plot_ladder
     from .landscape import plot_landscape
@@ -61,6 +61,7 @@ __all__ = [
     "plot_class_means",
     "plot_comparison",
     "plot_composition",
+    "plot_gain",
     "plot_gallery",
     "plot_history",
     "plot_ladder",
@@ -70,7 +71,6 @@ __all__ = [
     "plot_oracle",
     "plot_pose_histogram",
     "plot_published",
-    "plot_recovered",
     "plot_residuals",
     "plot_spread",
     "plot_theorem",
@@ -101,7 +101,7 @@ _MODULES = {
     "curves": ("plot_residuals",),
     "files": ("save_figures", "write_figure"),
     "gallery": ("plot_gallery",),
-    "heatmap": ("plot_recovered",),
+    "heatmap": ("plot_gain",),
     "history": ("plot_history",),
     "ladder": ("plot_ladder",),
     "landscape": ("plot_landscape",),

@@ -49,7 +49,7 @@ class _Panel:
 
 _PANELS = (
     _Panel("residual", "of variance", "inverse", "unaligned", (0, None)),
-    _Panel("recovered", "of range", "recovered", None, (None, 1)),
+    _Panel("gain", "of what the\naligned input wins", "gain", None, (None, 1)),
     _Panel("normalised\nvariance", "TV/SV", "same_equivariance", "normalised_variance", (0, None)),
     _Panel("same-equiv.\ndistance", "activation", "same_equivariance_distance", None, (0, None)),
     _Panel("EQ PSNR", "dB", "eq_psnr"),

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from ..errors import ProbeError
 from ..probing.comparison import Comparison
 from ..probing.options import CEILING, FLOOR
-from ..probing.paired_bootstrap import SHARES
+from ..probing.shares import SHARES
 from ._compared import (
     DIFFERENCE,
     VALUE,
@@ -55,6 +55,7 @@ _LOOKS: tuple[tuple[str, str, Any], ...] = (
     (PURPLE, "v", (0, (2, 2))), (GREY, "p", (0, (10, 1, 2, 1))),
 )  # fmt: skip
 _SHARES = {
+    "gain": RungStyle("gain", BLACK, "o", "-"),
     "recovered": RungStyle("recovered", BLACK, "o", "-"),
     "won_by_permutation": RungStyle("won by a permutation", ORANGE, "D", (0, (1, 1))),
     "won_by_linear": RungStyle("won by a linear map", ORANGE, "X", "-"),

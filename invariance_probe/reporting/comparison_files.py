@@ -15,7 +15,7 @@ from .comparison_tables import comparison_latex, comparison_markdown
 from .files import check_formats, write_figure
 from .style import checked_width, names_as_they_are
 
-DRAWN = ("inverse", "recovered")
+DRAWN = ("inverse", "gain")
 """Quantities that are drawn unless others are asked for."""
 
 
@@ -31,7 +31,7 @@ def write_comparison(
     """Write a comparison with printed tables to a folder, whole or not at all, then its figures.
 
     Beside what `Comparison.save` writes there are `table_comparison.md` and `.tex`, and in
-    `figures` one `comparison_QUANTITY` for `inverse` and `recovered` (or for all, where it has
+    `figures` one `comparison_QUANTITY` for `inverse` and `gain` (or for all, where it has
     neither) and, for networks in an order, `training_course`, in every format; none for `formats`
     empty. `width` is that of the figures in millimetres, as in `plot_comparison`. `progress` is
     called with the name of every figure.

@@ -18,7 +18,7 @@ from ._select import choose_blocks, kinds_of, moves_of
 from .channels import has_channel_tables, plot_channel_shift, plot_moved
 from .composition import plot_composition
 from .curves import plot_residuals
-from .heatmap import plot_recovered
+from .heatmap import plot_gain
 from .ladder import plot_ladder
 from .landscape import plot_landscape
 from .spread import plot_spread
@@ -41,7 +41,7 @@ def save_figures(
 ) -> list[Path]:
     """Write every figure that applies to the result into a folder; returns the files.
 
-    Files are `ladder`, `recovered`, `spread`, `residuals_KIND`, `landscape_angle` and
+    Files are `ladder`, `gain`, `spread`, `residuals_KIND`, `landscape_angle` and
     `landscape_scale`, and with channel tables `channel_shift`, `moved`, `tuning_KIND` and
     `composition`, with a suffix per format. Every file appears whole or not at all, replaces one
     of its name, and is the same bytes for the same result and matplotlib. `width` is that of
@@ -100,7 +100,7 @@ def figures(
     moves = moves_of(result)
     if not moves["identity"].all():
         yield "ladder", partial(plot_ladder, result, width=width)
-        yield "recovered", partial(plot_recovered, result, width=width)
+        yield "gain", partial(plot_gain, result, width=width)
         if "spread" not in without:
             yield "spread", partial(plot_spread, result, width=width)
     for kind in kinds_of(result):

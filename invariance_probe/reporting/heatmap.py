@@ -1,4 +1,4 @@
-"""What alignment recovers, as a heat map of layers by transformations."""
+"""What moving the maps back wins, as a heat map of layers by transformations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from ..errors import ProbeError
 from ..probing import Result
+from ..probing.options import FLOOR
+from ..probing.shares import SHARES
+from ..probing.shares import share as share_of
 from ._fitting import legend_below, text_width, wrapped
 from ._panels import factor_text, given_axes
 from ._select import Block, choose_blocks
@@ -24,36 +28,45 @@ _COLOURS = "RdBu"  # red to blue through white: told apart with every common col
 _NAMES = 0.3  # share of a figure's width that the names of layers may take
 _LEAST = 3.5  # millimetres, the narrowest cells of several kinds side by side
 _BESIDE = 120.0  # millimetres, the narrowest figure of small cells with its colour bar beside them
+_SAID = {
+    "gain": "gain (share of what\nthe aligned input wins)",
+    "recovered": "recovered (share of\nfloor–ceiling range)",
+}
 _NUMBER_WIDTH = 7.0  # millimetres that "−0.25" takes at 7 points
 
 
 @styled
-def plot_recovered(
+def plot_gain(
     result: Result | Sequence[Result],
     kind: str | None = None,
     layers: str | Iterable[str] | None = None,
     *,
+    share: str = "gain",
     axes: Axes | Iterable[Axes] | None = None,
     width: float | None = None,
 ) -> Figure:
-    """Draw `recovered` = (ceiling − inverse)/(ceiling − floor) for layers × transformations.
+    """Draw the gain (unaligned − inverse)/(unaligned − floor) for layers × transformations.
 
-    Colours run from −1 over 0 (no better than another image's map) to 1 (as good as aligning the
-    input); the colour bar's arrows say that values lie beyond. Every kind of transformation has a
-    panel of its own. Hatched cells have no value: the identity, which leaves nothing to recover,
-    and layers whose floor and ceiling enclose no range. Numbers are written where they fit.
-    `width` is millimetres, as in `plot_residuals`; kinds that do not fit side by side stand one
-    below the other.
+    Colours run from −1 (moving the maps back does as much harm as aligning the input does good)
+    over 0 (no better than nothing done) to 1 (as good as aligning the input); the colour bar's
+    arrows say that values lie beyond. Another `share` of a gap can be drawn in its place, such as
+    "recovered", of the gap between another image's maps and the floor. Every kind of
+    transformation has a panel of its own. Hatched cells have no value: the identity, under which
+    there is nothing to win, and layers where the gap is closed already. Numbers are written where
+    they fit. `width` is millimetres, as in `plot_residuals`; kinds that do not fit side by side
+    stand one below the other.
 
-    Raises ProbeError for an unknown layer and for a kind that the result has not.
+    Raises ProbeError for an unknown layer or share, and for a kind that the result has not.
     """
+    if share not in _SAID:
+        raise ProbeError(f"no share {share!r} to draw; there are {', '.join(_SAID)}")
     blocks = choose_blocks(result, kind, layers)
     widths = [len(block.moves) for block in blocks]
     figure, chosen, cell, stacked = _canvas(blocks, widths, axes, checked_width(width))
     below = axes is None and width is not None and width < _BESIDE and (stacked or cell < 6)
     meshes, values = [], []
     for place, (block, ax) in enumerate(zip(blocks, chosen, strict=True)):
-        table = _table(block)
+        table = _table(block, share)
         meshes.append(_mesh(ax, table))
         values.append(table.to_numpy())
         if cell >= _NUMBER_WIDTH:
@@ -68,8 +81,7 @@ def plot_recovered(
         aspect=30 if below else 15, location="bottom" if below else "right",
     )  # fmt: skip
     bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-    gap = " " if below else "\n"
-    bar.set_label(f"recovered (share of{gap}floor–ceiling range)")
+    bar.set_label(_SAID[share].replace("\n", " " if below else "\n"))
     bar.outline.set_linewidth(0.5)
     if axes is None:
         figure.align_xlabels(chosen)
@@ -81,7 +93,7 @@ def plot_recovered(
 def _legend(figure: Figure) -> None:
     patch = Patch(
         facecolor=MASKED, edgecolor="0.55", hatch="/////", linewidth=0,
-        label="no value (identity: nothing to recover)",
+        label="no value (identity: nothing to win)",
     )  # fmt: skip
     legend_below(figure, [patch], most=1)
 
@@ -124,12 +136,15 @@ def _canvas(
     return figure, chosen, cell, stacked
 
 
-def _table(block: Block) -> pd.DataFrame:
-    """Layers × transformations, NaN where there is nothing to recover."""
+def _table(block: Block, name: str) -> pd.DataFrame:
+    """Layers × transformations, NaN where there is nothing to win."""
     rows = {}
     for layer in block.layers:
         own = block.rows(layer)
-        rows[layer] = own["recovered"].astype(float).mask(own["identity"].astype(bool)).to_numpy()
+        ends = dict.fromkeys((*SHARES[name], FLOOR))
+        values = own[list(ends)].to_numpy(dtype=float)
+        found = share_of(values, list(ends), name)
+        rows[layer] = np.where(own["identity"].astype(bool), np.nan, found)
     return pd.DataFrame.from_dict(rows, orient="index", columns=block.moves["transform"])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..probing.learned import LEARNED, LearnedAlignment
 from .oracle_tables import oracle_table
-from .tables import escape, ladder_table
+from .tables import READ, escape, ladder_table
 
 RESIDUAL, ERROR = "residual", "error"
 
@@ -75,7 +75,7 @@ def learned_rows(found: LearnedAlignment, data: str, network: str, seed: int) ->
 def _residuals(found: LearnedAlignment) -> pd.DataFrame:
     held, working = ladder_table(found.held), ladder_table(found.working)
     own = working[working["rung"] == "unaligned"].assign(rung=LEARNED)
-    table = pd.concat([held[held["rung"] != "recovered"], own])
+    table = pd.concat([held[~held["rung"].isin(READ)], own])
     return table.assign(quantity=RESIDUAL).rename(columns={"rung": "what", RESIDUAL: "value"})
 
 

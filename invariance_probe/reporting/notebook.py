@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..probing import OracleResult, Result
 from ..training import TrainedRun
 from ._select import kinds_of
-from .heatmap import plot_recovered
+from .heatmap import plot_gain
 from .history import plot_history
 from .oracle import plot_oracle
 
@@ -21,7 +21,7 @@ _LAYERS = 8
 def small_figure(value: object) -> Figure | None:
     """A figure drawn in a fraction of a second, its label saying what it shows; None without one.
 
-    A `Result` shows what was recovered on up to eight of its layers, spread over its depth; an
+    A `Result` shows the gain on up to eight of its layers, spread over its depth; an
     `OracleResult` a measure against depth for the rotation nearest to 90° or another
     transformation; a `TrainedRun` its history.
     """
@@ -32,8 +32,8 @@ def small_figure(value: object) -> Figure | None:
 def _(value: Result) -> Figure | None:
     if kinds_of(value) == ["identity"]:
         return None
-    figure = plot_recovered(value, layers=spread_over(value.axes["layer"]))
-    figure.set_label("recovered share of the range between floor and ceiling")
+    figure = plot_gain(value, layers=spread_over(value.axes["layer"]))
+    figure.set_label("gain: share of what aligning the input wins over nothing done")
     return figure
 
 

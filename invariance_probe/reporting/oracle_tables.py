@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..alignment import bootstrap, ratio
 from ..errors import ProbeError
 from ..probing import OracleResult, Result
-from ..probing.oracle_result import AT_LAYER, MEASURES, ON_INPUT
+from ..probing.oracle_result import AT_LAYER, MEASURES, ON_INPUT, with_interval
 from ._escaping import markdown_text
 from .tables import escape
 
@@ -36,23 +35,24 @@ def oracle_table(result: OracleResult, transform: str | None = None) -> pd.DataF
 
     Tidy: columns `layer` ("input" for treatments that no layer has a part in), `kind`, `over`
     (what was averaged), `transforms` (how many), `treatment`, `measure`, `value`, `low`, `high`,
-    `images`. Means leave out the identity. Intervals are bootstrapped over evaluation images,
-    paired across transformations, with the result's own seed and level. NaN where a channel map
+    `images`. Means leave out the identity. Intervals are over evaluation images, with the result's
+    own level: Wilson's for shares, Student's t for residuals. NaN where a channel map
     is not determined, and for accuracy without labels.
 
     Raises ProbeError for an unknown transform, and where there is nothing but the identity.
     """
     rows: list[dict[str, Any]] = []
+    level = float(result.provenance.get("options", {}).get("level", 0.95))
     for kind, over, which in _groups(result, transform):
         for measure, (sums, weights) in _sums(result, which).items():
-            value, low, high = _with_interval(result, sums, weights)
+            value, low, high = with_interval(sums, weights, level).T
             for row, layer in enumerate(result.axes["layer"]):
                 rows.append(
                     {
                         "layer": layer, "kind": kind, "over": over, "transforms": len(which),
                         "treatment": result.axes["treatment"][row], "measure": measure,
                         "value": value[row], "low": low[row], "high": high[row],
-                        "images": len(weights),
+                        "images": sums.shape[-1],
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
@@ -196,32 +196,22 @@ def _groups(result: OracleResult, transform: str | None) -> Iterator[tuple[str, 
         yield str(kind), over, [int(index) for index in own.index]
 
 
-def _sums(result: OracleResult, which: list[int]) -> dict[str, tuple[Array, Array]]:
-    """Numerators (rows, images), means over transforms, and denominators (images), by measure."""
+def _sums(result: OracleResult, which: list[int]) -> dict[str, tuple[Array, Array | None]]:
+    """Numerators (rows, images), means over transforms, and denominators (images), by measure.
+
+    Proportions have no denominator.
+    """
     predictions, errors = result.predictions[which], result.errors[which]
     known = ~np.isnan(errors)
-    ones = np.ones(len(result.originals))
     labels = np.where(result.labels >= 0, result.labels, np.nan)
     unlabelled = np.isnan(labels).any()
     right = np.where(known & ~unlabelled, predictions == labels, np.nan)
     same = np.where(known, predictions == result.originals, np.nan)
     return {
-        "accuracy": (right.mean(axis=0), ones),
-        "agreement": (same.mean(axis=0), ones),
+        "accuracy": (right.mean(axis=0), None),
+        "agreement": (same.mean(axis=0), None),
         "logit_residual": (errors.mean(axis=0), result.variance),
     }
-
-
-def _with_interval(result: OracleResult, sums: Array, weights: Array) -> tuple[Array, Array, Array]:
-    options = result.provenance.get("options", {})
-    given = {name: options[name] for name in ("resamples", "level", "seed") if name in options}
-
-    def quotient(errors: Array, variance: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return errors / variance
-
-    low, high = bootstrap(quotient, sums, weights, **given)
-    return ratio(sums, weights), low, high
 
 
 def _entries(

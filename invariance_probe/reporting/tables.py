@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..alignment import bootstrap, ratio
+from ..alignment import interval, ratio
 from ..errors import ProbeError
 from ..probing import Result
-from ..probing.assemble import recovered
+from ..probing.shares import read_off, readable
 from ._decimals import with_interval
 from ._escaping import markdown_text, one_row
 from ._select import choose_rungs, choose_transform, kinds_of, moves_of
 
 Array = NDArray[np.float64]
+
+READ = ("gain", "excess", "attribution", "recovered")
+"""What is read off the rungs, and stands beside them in tables."""
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -29,9 +32,9 @@ def ladder_table(result: Result, transform: str | None = None) -> pd.DataFrame:
     """Residuals of every layer and rung, of one transformation or as means over each kind.
 
     Tidy: columns `layer`, `kind`, `over` (what was averaged), `transforms` (how many), `rung`,
-    `residual`, `low`, `high`, `images`; the rung "recovered" holds that summary. Means leave out
-    the identity, where there is nothing to undo. Intervals are bootstrapped over evaluation
-    images, paired across transformations, with the result's own seed and level.
+    `residual`, `low`, `high`, `images`. "gain", "excess", "attribution" and "recovered", which are
+    read off the rungs, have rows too. Means leave out the identity, where there is nothing to undo.
+    Intervals are over evaluation images, paired across transformations, with the result's level.
 
     Raises ProbeError for an unknown transform, and where there is nothing but the identity.
     """
@@ -120,19 +123,20 @@ def _groups(result: Result, transform: str | None) -> Iterable[tuple[str, str, l
 
 
 def _rungs(result: Result, errors: Array, variance: Array) -> dict[str, tuple[float, float, float]]:
-    """Value and interval of every rung and of `recovered`, from errors (rungs, images)."""
-    options = result.provenance.get("options", {})
-    given = {name: options[name] for name in ("resamples", "level", "seed") if name in options}
-
-    def interval(statistic: Callable[[Array, Array], Array]) -> tuple[Array, Array]:
-        return bootstrap(statistic, errors, variance, **given)
-
+    """Value and interval of every rung and of what is read off, from errors (rungs, images)."""
+    level = float(result.provenance.get("options", {}).get("level", 0.95))
     rungs = result.axes["rung"]
     value = ratio(errors, variance)
-    low, high = interval(_ratio)
-    ends = interval(lambda e, v: recovered(np.moveaxis(_ratio(e, v), -2, -1), rungs))
+    low, high = interval(_ratio, errors, variance, level=level)
+    low = np.maximum(low, 0)
     out = {rung: (float(value[i]), float(low[i]), float(high[i])) for i, rung in enumerate(rungs)}
-    out["recovered"] = (float(recovered(value, rungs)), float(ends[0]), float(ends[1]))
+    for name in [name for name in readable(rungs) if name in READ]:
+
+        def of(sums: Array, energy: Array, name: str = name) -> Array:
+            return read_off(np.moveaxis(_ratio(sums, energy), -2, -1), rungs, name)
+
+        ends = interval(of, errors, variance, level=level)
+        out[name] = (float(read_off(value, rungs, name)), float(ends[0]), float(ends[1]))
     return out
 
 
@@ -145,10 +149,10 @@ def _wide(
     result: Result, transform: str | None, rungs: Sequence[str] | None, digits: int
 ) -> tuple[list[tuple[str, list[tuple[str, list[str]]]]], list[str]]:
     """[(over, [(layer, entries)])] and the columns' names."""
-    asked = None if rungs is None else [rung for rung in rungs if rung != "recovered"]
+    asked = None if rungs is None else [rung for rung in rungs if rung not in READ]
     columns = [*choose_rungs(result, asked)] if asked != [] else []
-    if rungs is None or "recovered" in rungs:
-        columns.append("recovered")
+    there = readable(result.axes["rung"])
+    columns += [name for name in READ if name in there and (rungs is None or name in rungs)]
     table = ladder_table(result, transform)
     out = []
     for over, group in table.groupby("over", sort=False):

@@ -47,14 +47,29 @@ def test_a_planted_orthogonal_map_comes_back_held_out():
     assert (guess - truth).square().sum() / truth.square().sum() < 0.01
 
 
-def test_the_linear_map_is_least_squares():
-    x, y = maps(16, 6), maps(16, 6, seed=3) + maps(16, 6)
+@pytest.mark.parametrize("mean", [0.0, 3.0, 1e3])
+def test_the_linear_map_is_least_squares_with_an_intercept(mean):
+    x, y = (m.double() for m in (maps(16, 6), maps(16, 6, seed=3) + maps(16, 6)))
+    x, y = x + mean * torch.arange(6.0)[:, None, None], y - mean * torch.ones(6, 1, 1)
     found = fit_channel_maps(moments(x, y), ridge=1e-12)
-    flat = [m.transpose(0, 1).flatten(1).double().numpy() for m in (x, y)]
-    expected = np.linalg.lstsq(flat[0].T, flat[1].T, rcond=None)[0].T
+    flat = [m.transpose(0, 1).flatten(1).numpy() for m in (x, y)]
+    centred = [m - m.mean(1, keepdims=True) for m in flat]
+    expected = np.linalg.lstsq(centred[0].T, centred[1].T, rcond=None)[0].T
     assert found.linear == pytest.approx(expected, abs=1e-6)
-    residual = np.sum((expected @ flat[0] - flat[1]) ** 2)
-    assert found.errors["inverse_linear"] == pytest.approx(residual, rel=1e-6)
+    residual = np.sum((expected @ centred[0] - centred[1]) ** 2)
+    assert found.errors["inverse_linear"] == pytest.approx(residual, rel=1e-6, abs=1e-4 * mean)
+    direct = found.linear @ flat[0] + found.offset(found.linear)[:, None] - flat[1]
+    assert np.sum(direct**2) == pytest.approx(residual, rel=1e-6)
+
+
+def test_constants_in_channels_change_no_fitted_map():
+    x, y = (m.double() for m in (maps(16, 6), maps(16, 6, seed=3) + maps(16, 6)))
+    plain = fit_channel_maps(moments(x, y))
+    added = fit_channel_maps(moments(x + 25, y + 25))
+    assert added.linear == pytest.approx(plain.linear, abs=1e-8)
+    assert added.orthogonal == pytest.approx(plain.orthogonal, abs=1e-8)
+    for name in ("inverse_orthogonal", "inverse_linear"):
+        assert added.errors[name] == pytest.approx(plain.errors[name], rel=1e-8)
 
 
 @settings(max_examples=25, deadline=None)
@@ -121,7 +136,9 @@ def test_dead_channels_stay_where_they_are(dead):
     np.testing.assert_allclose(maps.linear[dead], eye[dead], atol=1e-12)
     np.testing.assert_allclose(maps.orthogonal @ maps.orthogonal.T, eye, atol=1e-12)
     alive = [c for c in range(5) if c not in dead]
-    left, _, right = np.linalg.svd(np.asarray(moments.cross)[np.ix_(alive, alive)])
+    means = np.asarray(moments.sums) / moments.samples
+    between = np.asarray(moments.cross) - moments.samples * np.outer(means[1], means[0])
+    left, _, right = np.linalg.svd(between[np.ix_(alive, alive)])
     np.testing.assert_allclose(maps.orthogonal[np.ix_(alive, alive)], left @ right, atol=1e-10)
     own = maps.linear[np.ix_(alive, alive)]
     assert maps.diagonal == pytest.approx((np.diag(own) ** 2).sum() / (own**2).sum())

@@ -32,7 +32,7 @@ def test_a_folder_per_group_with_tables_provenance_and_figures(
     assert result.provenance["config"]["transforms"] == "rotation:0:90:90"
     assert result.provenance["images"]["number"] == 8
     drawn = {path.name for path in (out / "rotation" / "figures").iterdir()}
-    assert drawn >= {"ladder.svg", "recovered.svg", "residuals_rotation.svg", "landscape_angle.svg"}
+    assert drawn >= {"ladder.svg", "gain.svg", "residuals_rotation.svg", "landscape_angle.svg"}
     assert (out / "scaling" / "residuals.csv").is_file()
 
     before = (out / "scaling" / "residuals.csv").read_bytes()

@@ -28,7 +28,7 @@ def test_the_symmetrised_twin_aligns_at_90_and_random_weights_do_not(
     said = capsys.readouterr().out
     assert "python analyses/compare_networks.py --number 8" in said
     assert f"wrote {out}/: trained, random, symmetrised, comparison" in said
-    assert "| mean of 2 rotations | pool1 | recovered | random |" in said
+    assert "| mean of 2 rotations | pool1 | gain | random |" in said
     parts = ["comparison", "random", "symmetrised", "trained"]
     assert sorted(place.name for place in out.iterdir()) == parts
     results = [load_result(out / name) for name in ("trained", "random")]
@@ -41,7 +41,7 @@ def test_the_symmetrised_twin_aligns_at_90_and_random_weights_do_not(
     residual = dict(zip(at_90["network"], at_90["value"], strict=True))
     assert residual["symmetrised"] < 1e-3 and min(residual["trained"], residual["random"]) > 0.5
     drawn = {path.name for path in (out / "comparison" / "figures").iterdir()}
-    assert drawn == {"comparison_inverse.svg", "comparison_recovered.svg", "files.json"}
+    assert drawn == {"comparison_inverse.svg", "comparison_gain.svg", "files.json"}
 
     assert script.main(words) == 2  # kept, and said so, before any work
     assert "already holds a result" in capsys.readouterr().err

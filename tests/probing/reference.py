@@ -171,12 +171,17 @@ class Reference:
         return sum(((a - b) ** 2).sum() for a, b in pairs) / (centred**2).sum()
 
     def channel_errors(self, move: Transform) -> dict[str, np.ndarray]:
-        """Held-out errors of the channel rungs, from plain least squares on the fit half."""
+        """Held-out errors of the channel rungs, from plain least squares on the fit half.
+
+        All but the permutation have an intercept per channel.
+        """
         x, y = self._samples(self.fit, move)
         channels = len(x)
         permutation = min(
             itertools.permutations(range(channels)), key=lambda p: ((x[list(p)] - y) ** 2).sum()
         )
+        mean_x, mean_y = x.mean(axis=1, keepdims=True), y.mean(axis=1, keepdims=True)
+        x, y = x - mean_x, y - mean_y
         left, _, right = np.linalg.svd(y @ x.T)
         turn = left @ right
         damping = np.sqrt((x**2).mean(axis=1).sum())  # the energy of one sample
@@ -185,15 +190,15 @@ class Reference:
         goals = np.hstack([y, damping * turn])
         linear = np.linalg.lstsq(rows.T, goals.T, rcond=None)[0].T
         operators = {
-            "inverse_permuted": np.eye(channels)[list(permutation)],
-            "inverse_orthogonal": turn,
-            "inverse_linear": linear,
+            "inverse_permuted": (np.eye(channels)[list(permutation)], 0.0),
+            "inverse_orthogonal": (turn, mean_y - turn @ mean_x),
+            "inverse_linear": (linear, mean_y - linear @ mean_x),
         }
         found: dict[str, list[float]] = {name: [] for name in operators}
         for number in self.evaluation:
             x, y = self._samples([number], move)
-            for name, operator in operators.items():
-                found[name].append(float(((operator @ x - y) ** 2).sum()))
+            for name, (operator, added) in operators.items():
+                found[name].append(float(((operator @ x + added - y) ** 2).sum()))
         return {name: np.array(values) for name, values in found.items()}
 
     def bound_errors(self, move: Transform) -> np.ndarray:
@@ -220,14 +225,20 @@ class Reference:
         return np.hstack(x), np.hstack(y)
 
     def _positions(self, numbers: Sequence[int], move: Transform) -> tuple[np.ndarray, np.ndarray]:
-        """(positions, images · C) of the transformed images' maps, (V, images · C) of originals."""
+        """(positions, images · C) of the transformed images' maps, (V, images · C) of originals.
+
+        Both about the channel means of the fit half's originals.
+        """
+        fitted = np.stack([self.weighted(self.original(n)) for n in self.fit])
+        centre = fitted.mean(axis=(0, 2))[:, None]
         a = [
             (self.maps(self.shown(n, move))[0].numpy() * self.weights[:, None, None]).reshape(
                 len(self.weights), -1
             )
+            - centre
             for n in numbers
         ]
-        b = [self.weighted(self.original(n)) for n in numbers]
+        b = [self.weighted(self.original(n)) - centre for n in numbers]
         return np.vstack(a).T, np.vstack(b).T
 
 

@@ -238,7 +238,7 @@ def test_the_batch_size_changes_nothing(images: Any, size: int) -> None:
 
 def test_float32_is_enough_for_differences(table: pd.DataFrame, images: Any) -> None:
     wide = baselines(network().double(), LAYERS, MOVES, images, **QUICK)
-    pd.testing.assert_frame_equal(table, wide, rtol=2e-4, atol=1e-6)
+    pd.testing.assert_frame_equal(table, wide, rtol=5e-4, atol=1e-6)
 
 
 def test_half_precision_has_no_derivatives(images: Any) -> None:
@@ -281,7 +281,7 @@ def test_families_are_chosen_and_cost_only_themselves(images: Any) -> None:
         progress=lambda *step: seen.append(step), **QUICK,
     )  # fmt: skip
     assert set(found["measure"]) == {
-        "unaligned", "inverse", "input_aligned", "other_image", "recovered", "eq_psnr",
+        "unaligned", "inverse", "input_aligned", "other_image", "gain", "recovered", "eq_psnr",
     }  # fmt: skip
     assert seen[-1][:2] == (7 * 3, 7 * 3)
     seen.clear()

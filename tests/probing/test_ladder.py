@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,29 +151,50 @@ def test_held_out_the_ladder_reads_between_floor_and_ceiling():
     assert table["recovered"].between(0, 1).all()
 
 
-def test_recovered_and_its_interval_follow_from_the_sums_per_image():
+def test_what_is_read_off_and_its_interval_follow_from_the_sums_per_image():
     result = probe(tiny(), "2", MOVES[:2], noise(20, 20, 14), resamples=60, level=0.8, seed=3)
     rungs = result.axes["rung"]
-    picks = np.random.default_rng(3).integers(10, size=(60, 10))
-    tails = [0.1, 0.9]
+    t = 1.383029  # Student's, 9 degrees of freedom, 80 %
     for which, row in enumerate(result.summary.itertuples()):
-        floor, inverse, ceiling = (
+        floor, plain, inverse, ceiling, grid = (
             result.errors[0, which, rungs.index(rung)]
-            for rung in ("input_aligned", "inverse", "other_image")
-        )
-        value = (ceiling.sum() - inverse.sum()) / (ceiling.sum() - floor.sum())
-        assert row.recovered == pytest.approx(value, rel=1e-12)
-        draws = [
-            (ceiling[p].sum() - inverse[p].sum()) / (ceiling[p].sum() - floor[p].sum())
-            for p in picks
-        ]
-        assert (row.low, row.high) == pytest.approx(np.quantile(draws, tails), rel=1e-9)
+            for rung in (
+                "input_aligned", "unaligned", "inverse", "other_image", "resampling_floor"
+            )
+        )  # fmt: skip
+        variance = result.variance[0]
+
+        def blurred(i: Any, floor: Any = floor, grid: Any = grid, inverse: Any = inverse) -> float:
+            return (np.sqrt(floor[i].sum()) + np.sqrt(grid[i].sum())) ** 2 / 4 / inverse[i].sum()
+
+        told = {
+            "recovered": lambda i, a=ceiling, b=inverse, c=floor: (
+                (a[i].sum() - b[i].sum()) / (a[i].sum() - c[i].sum())
+            ),
+            "gain": lambda i, a=plain, b=inverse, c=floor: (
+                (a[i].sum() - b[i].sum()) / (a[i].sum() - c[i].sum())
+            ),
+            "excess": lambda i, b=inverse, c=floor, v=variance: (b[i] - c[i]).sum() / v[i].sum(),
+            "attribution": blurred,
+        }
+        for name, of in told.items():
+            value = of(np.arange(10))
+            rest = np.array([of(np.delete(np.arange(10), n)) for n in range(10)])
+            half = t * np.std(10 * value - 9 * rest, ddof=1) / np.sqrt(10)
+            suffix = "" if name == "recovered" else f"_{name}"
+            assert getattr(row, name) == pytest.approx(value, rel=1e-9)
+            ends = (getattr(row, f"low{suffix}"), getattr(row, f"high{suffix}"))
+            assert ends == pytest.approx((value - half, value + half), rel=1e-5)
     rows = result.residuals.set_index(["transform", "rung"])
     for which, move in enumerate(MOVES[:2]):
         sums = result.errors[0, which, rungs.index("inverse")]
-        draws = [sums[p].sum() / result.variance[0][p].sum() for p in picks]
+        rest = [
+            np.delete(sums, n).sum() / np.delete(result.variance[0], n).sum() for n in range(10)
+        ]
+        value = sums.sum() / result.variance[0].sum()
+        half = t * np.std(10 * value - 9 * np.array(rest), ddof=1) / np.sqrt(10)
         ends = rows.loc[(move.text, "inverse"), ["low", "high"]].tolist()
-        assert ends == pytest.approx(np.quantile(draws, tails), rel=1e-9)
+        assert ends == pytest.approx((value - half, value + half), rel=1e-5)
 
 
 def test_resamples_are_the_same_for_all_transforms():

@@ -238,24 +238,31 @@ def test_no_cell_to_fit_on_leaves_the_inverse():
                result.warnings)  # fmt: skip
 
 
-def test_intervals_are_percentiles_over_shared_draws():
-    result = oracle(
-        orbit_network(), ["0", "1"], [rotation(90), reflection(90)], labelled(60), resamples=400
-    )
+def test_intervals_are_wilsons_for_shares_and_students_for_residuals():
+    result = oracle(orbit_network(), ["0", "1"], [rotation(90), reflection(90)], labelled(60))
     row = result.axes["treatment"].index("inverse")
-    picked = np.random.default_rng(0).integers(30, size=(400, 30))
-    agree = (result.predictions[0, row] == result.originals)[picked].mean(1)
-    residual = result.errors[0, row][picked].sum(1) / result.variance[picked].sum(1)
-    right = (result.predictions[0, row] == result.labels)[picked].mean(1)
-    for measure, draws in (
-        ("agreement", agree), ("logit_residual", residual), ("accuracy", right)
-    ):  # fmt: skip
-        ends = [
-            value(result, "0", "inverse", f"{measure}_{end}", "rotation:90")
-            for end in ("low", "high")
+    n, t = 30, 2.0452296  # images, Student's with 29 degrees of freedom
+    found = {
+        measure: [
+            value(result, "0", "inverse", f"{measure}{end}", "rotation:90")
+            for end in ("", "_low", "_high")
         ]
-        np.testing.assert_allclose(ends, np.quantile(draws, [0.025, 0.975]))
-        assert ends[0] <= value(result, "0", "inverse", measure, "rotation:90") <= ends[1]
+        for measure in ("agreement", "accuracy", "logit_residual")
+    }
+    for measure, wanted in (("agreement", result.originals), ("accuracy", result.labels)):
+        share = (result.predictions[0, row] == wanted).mean()
+        draws = n  # at least: the deviation of zeros and ones over n - 1 would give fewer
+        middle = (share + t**2 / (2 * draws)) / (1 + t**2 / draws)
+        half = t / (1 + t**2 / draws) * np.sqrt(share * (1 - share) / draws + t**2 / (4 * draws**2))
+        np.testing.assert_allclose(found[measure], [share, middle - half, middle + half], atol=1e-7)
+        assert found[measure][1] <= share <= found[measure][2] and found[measure][2] > 0
+    errors, variance = result.errors[0, row], result.variance
+    whole = errors.sum() / variance.sum()
+    rest = np.array([np.delete(errors, k).sum() / np.delete(variance, k).sum() for k in range(n)])
+    half = t * np.std(n * whole - (n - 1) * rest, ddof=1) / np.sqrt(n)
+    np.testing.assert_allclose(
+        found["logit_residual"], [whole, max(whole - half, 0), whole + half], rtol=1e-6
+    )
 
 
 def test_the_batch_size_changes_nothing():

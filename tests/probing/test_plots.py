@@ -24,7 +24,7 @@ from invariance_probe.probing.oracle_result import assemble_oracle
 
 RUNGS = ("unaligned", "inverse", "input_aligned", "other_image")
 FIGURES = {
-    "channel_shift", "composition", "ladder", "landscape", "moved", "recovered", "residuals",
+    "channel_shift", "composition", "ladder", "landscape", "moved", "gain", "residuals",
     "spread", "tuning",
 }  # fmt: skip
 
@@ -121,11 +121,11 @@ def test_a_result_has_every_figure_that_takes_one() -> None:
 
 
 def test_a_figure_takes_the_arguments_of_its_function() -> None:
-    figure = make_result().plot.recovered("rotation", layers="conv2")
+    figure = make_result().plot.gain("rotation", layers="conv2")
     assert isinstance(figure, Figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["conv2"]
     with pytest.raises(ProbeError, match="no layer 'conv3'"):
-        make_result().plot.recovered(layers="conv3")
+        make_result().plot.gain(layers="conv3")
     assert isinstance(make_oracle().plot.oracle("agreement"), Figure)
 
 
@@ -147,7 +147,7 @@ def test_the_accessor_is_no_part_of_the_value() -> None:
     result = make_result()
     assert "plot" not in vars(result)
     assert "plot" not in Result.__dataclass_fields__
-    assert replace(result).plot.recovered is not None
+    assert replace(result).plot.gain is not None
     assert not isinstance(
         inspect.getattr_static(Result, "plot"), property
     )  # IPython would not look

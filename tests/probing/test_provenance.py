@@ -15,7 +15,7 @@ from torch import nn
 
 import invariance_probe
 from invariance_probe.data import array_images
-from invariance_probe.geometry import translation
+from invariance_probe.geometry import rotation, translation
 from invariance_probe.networks import Network
 from invariance_probe.probing import Options, ProbeConfig, Result, probe, run_config
 from invariance_probe.probing.provenance import state_sha256
@@ -158,3 +158,17 @@ def test_the_network_describes_itself():
     told = run(network).provenance["network"]
     assert (told["name"], told["description"]) == ("mine", "random weights")
     assert told["checkpoint_sha256"] == "ab" * 32
+
+
+def test_a_bound_that_few_samples_decide_is_warned_of():
+    def warned(images: int) -> list[str]:
+        values = np.random.default_rng(0).random((images, 1, 12, 12)).astype(np.float32)
+        network = nn.Sequential(nn.Conv2d(1, 10, 3))
+        result = probe(network, "0", [rotation(20)], values, resamples=10, erode=0)
+        (row,) = result.bounds.to_dict("records")
+        assert row["determined"] and row["samples"] == images // 2 * 10 and row["positions"] == 100
+        return [text for text in result.warnings if text.startswith("bounds of 0: ")]
+
+    (few,) = warned(24)
+    assert "120 samples (images x channels) for 100 positions" in few
+    assert warned(60) == []

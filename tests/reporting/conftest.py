@@ -12,11 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from invariance_probe.alignment import bootstrap, ratio
+from invariance_probe.alignment import interval, ratio
 from invariance_probe.alignment.search import ANGLES, SCALES
 from invariance_probe.geometry import Transform, parse_transforms
 from invariance_probe.probing import Result
-from invariance_probe.probing.assemble import recovered
+from invariance_probe.probing.shares import read_off, readable
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
 CHANNELS = ("spatial_bound", "inverse_permuted", "inverse_orthogonal", "inverse_linear")
@@ -69,14 +69,12 @@ def make_result() -> Callable[..., Result]:
                     "parameter": move.parameter, "identity": move.is_identity,
                 }  # fmt: skip
                 with np.errstate(invalid="ignore"):
-                    low, high = bootstrap(_over, errors[i, j], variance[i], resamples=100)
+                    low, high = interval(_over, errors[i, j], variance[i])
                 for r, rung in enumerate(rungs):
                     numbers = {"residual": value[r], "low": low[r], "high": high[r]}
                     tables["residuals"].append({**head, "rung": rung, **numbers, "images": IMAGES})
-                part = float(recovered(value, rungs))
-                tables["summary"].append(
-                    {**head, **dict(zip(rungs, value, strict=True)), "recovered": part}
-                )
+                read = {name: float(read_off(value, rungs, name)) for name in readable(rungs)}
+                tables["summary"].append({**head, **dict(zip(rungs, value, strict=True)), **read})
                 undone = move.inverse()
                 tables["found"].append({**head, "angle": undone.angle, "scale": undone.scale})
                 for by, grid in (("angle", ANGLES), ("scale", SCALES)):

@@ -14,7 +14,7 @@ from invariance_probe.reporting import plot_baselines
 
 Check = Callable[[Figure], None]
 MEASURES = (
-    "unaligned", "inverse", "input_aligned", "other_image", "recovered", "normalised_variance",
+    "unaligned", "inverse", "input_aligned", "other_image", "gain", "normalised_variance",
     "same_equivariance", "same_equivariance_distance", "eq_psnr", "cka_unaligned", "cka_inverse",
 )  # fmt: skip
 GENERATORS = ("rotation", "scaling", "translation_x", "translation_y")
@@ -52,7 +52,7 @@ def test_the_figure_draws_the_table(check_figure: Check) -> None:
     ]  # fmt: skip
     every = table[table["transform"] == "all"].set_index(["measure", "layer"])["value"]
     shown = (
-        "inverse", "recovered", "same_equivariance", "same_equivariance_distance", "eq_psnr",
+        "inverse", "gain", "same_equivariance", "same_equivariance_distance", "eq_psnr",
         "cka_inverse",
     )  # fmt: skip
     for place, measure in enumerate(shown):

@@ -207,7 +207,7 @@ def test_composition_is_the_table_with_arrows_beyond_the_axis(
 
 def test_channel_figures_are_saved_with_the_others(turned: Result, tmp_path: Path) -> None:
     names = {path.stem for path in save_figures(turned, tmp_path, ["svg"])}
-    assert names == {"ladder", "recovered", "spread", "residuals_rotation", "landscape_angle",
+    assert names == {"ladder", "gain", "spread", "residuals_rotation", "landscape_angle",
                      "channel_shift", "moved", "tuning_rotation", "composition"}  # fmt: skip
 
 

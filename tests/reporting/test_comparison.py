@@ -73,10 +73,10 @@ def test_curves_are_the_table_and_lie_above_their_differences(found: Comparison)
 
 
 def test_floors_and_ceilings_stand_beside_residuals_but_not_shares(found: Comparison) -> None:
-    for quantity, lines in (("inverse", 9), ("recovered", 3), ("input_aligned", 3)):
+    for quantity, lines in (("inverse", 9), ("gain", 3), ("input_aligned", 3)):
         figure = plot_comparison(found, quantity, "rotation", "conv1")
         assert len(figure.axes[0].lines) == lines
-    assert plot_comparison(found, "recovered").axes[0].get_ylabel() == "recovered\n(share)"
+    assert plot_comparison(found, "gain").axes[0].get_ylabel() == "gain\n(share)"
 
 
 def test_widths_of_a_printed_page(found: Comparison, check_figure: Callable[..., None]) -> None:
@@ -167,7 +167,7 @@ def test_the_course_of_training_is_drawn_in_order(
         assert above.get_title(loc="left") == "conv1\nmean of 2 rotations"
     near = compare(several(2), along=[1000, 2000])
     assert plot_training_course(near).axes[1].get_xscale() == "linear"
-    check_figure(plot_training_course(course, "recovered"))
+    check_figure(plot_training_course(course, "gain"))
     check_figure(plot_training_course(course))
 
 
@@ -228,7 +228,7 @@ def test_a_folder_holds_all_of_it_or_nothing(course: Comparison, tmp_path: Path)
     assert load_comparison(out).equals(course)
     assert (out / "table_comparison.md").read_text() == comparison_markdown(course)
     assert {place.name for place in (out / "figures").iterdir()} == {
-        "comparison_inverse.svg", "comparison_recovered.svg", "training_course.svg",
+        "comparison_inverse.svg", "comparison_gain.svg", "training_course.svg",
         "files.json",
     }  # fmt: skip
     with pytest.raises(ProbeError, match="unknown figure format 'gif'"):

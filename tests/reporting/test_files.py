@@ -19,7 +19,7 @@ def test_every_figure_that_applies_is_written(make_result: Make, tmp_path: Path)
     made = make_result("rotation:-90:90:45 scaling:0.5:2:3", ["conv1"])
     told: list[str] = []
     paths = save_figures(made, tmp_path / "new" / "figures", progress=told.append)
-    names = ["ladder", "recovered", "spread", "residuals_rotation", "residuals_scaling",
+    names = ["ladder", "gain", "spread", "residuals_rotation", "residuals_scaling",
              "landscape_angle", "landscape_scale"]  # fmt: skip
     assert told == names
     assert [path.name for path in paths] == [f"{n}.{s}" for n in names for s in ("svg", "png")]
@@ -34,8 +34,8 @@ def test_every_figure_that_applies_is_written(make_result: Make, tmp_path: Path)
     ("transforms", "names"),
     [("identity", {"residuals_identity"}),
      ("shear:0.1 rotation:30",
-      {"ladder", "recovered", "spread", "residuals_shear", "residuals_rotation"}),
-     ("scaling:1,2 scaling:2", {"ladder", "recovered", "spread", "residuals_scaling"})],
+      {"ladder", "gain", "spread", "residuals_shear", "residuals_rotation"}),
+     ("scaling:1,2 scaling:2", {"ladder", "gain", "spread", "residuals_scaling"})],
 )  # fmt: skip
 def test_only_figures_that_apply_are_written(
     make_result: Make, tmp_path: Path, transforms: str, names: set[str]

@@ -27,9 +27,9 @@ from invariance_probe.reporting import (
     heatmap,
     landscape,
     oracle,
+    plot_gain,
     plot_ladder,
     plot_landscape,
-    plot_recovered,
     plot_residuals,
     poses,
     theorem,
@@ -37,7 +37,7 @@ from invariance_probe.reporting import (
 from invariance_probe.reporting.style import rung_style
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
-FIGURES = [plot_residuals, plot_recovered, plot_landscape, plot_ladder]
+FIGURES = [plot_residuals, plot_gain, plot_landscape, plot_ladder]
 # Machado, Oliveira & Fernandes (2009), full severity, on linear RGB.
 DEFICIENCIES = {
     "none": np.eye(3),

@@ -13,6 +13,7 @@ from invariance_probe.errors import ProbeError
 from invariance_probe.probing import Result
 from invariance_probe.reporting import ladder_table, plot_ladder, to_latex, to_markdown
 from invariance_probe.reporting.style import rung_style
+from invariance_probe.reporting.tables import READ
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
 Check = Callable[[Figure], None]
@@ -22,15 +23,16 @@ Make = Callable[..., Result]
 def test_one_transformation_is_the_result_itself(result: Result) -> None:
     table = ladder_table(result, "rotation:90")
     known = result.residuals.query("transform == 'rotation:90'")
-    own = table[table["rung"] != "recovered"]
+    own = table[~table["rung"].isin(READ)]
     for column in ("layer", "rung"):
         assert own[column].tolist() == known[column].tolist()
     for column in ("residual", "low", "high"):
         np.testing.assert_allclose(own[column], known[column], rtol=1e-12)
-    part = table[table["rung"] == "recovered"]["residual"]
-    np.testing.assert_allclose(
-        part, result.summary.query("transform == 'rotation:90'")["recovered"], rtol=1e-12
-    )
+    for name in READ:
+        part = table[table["rung"] == name]["residual"]
+        np.testing.assert_allclose(
+            part, result.summary.query("transform == 'rotation:90'")[name], rtol=1e-12
+        )
 
 
 def test_means_are_taken_per_kind_without_the_identity(result: Result) -> None:
@@ -41,7 +43,7 @@ def test_means_are_taken_per_kind_without_the_identity(result: Result) -> None:
         .groupby(["kind", "layer", "rung"], sort=False)["residual"]
         .mean()
     )
-    for row in table[table["rung"] != "recovered"].itertuples():
+    for row in table[~table["rung"].isin(READ)].itertuples():
         assert row.residual == pytest.approx(known[row.kind, row.layer, row.rung], rel=1e-12)
         assert row.low <= row.residual <= row.high
     wide = table.pivot(index=["kind", "layer"], columns="rung", values="residual")
@@ -49,6 +51,13 @@ def test_means_are_taken_per_kind_without_the_identity(result: Result) -> None:
     np.testing.assert_allclose(
         wide["recovered"], (wide["other_image"] - wide["inverse"]) / span, rtol=1e-12
     )
+    span = wide["unaligned"] - wide["input_aligned"]
+    np.testing.assert_allclose(
+        wide["gain"], (wide["unaligned"] - wide["inverse"]) / span, rtol=1e-12
+    )
+    np.testing.assert_allclose(wide["excess"], wide["inverse"] - wide["input_aligned"], rtol=1e-12)
+    once = (np.sqrt(wide["input_aligned"]) + np.sqrt(wide["resampling_floor"])) / 2
+    np.testing.assert_allclose(wide["attribution"], once**2 / wide["inverse"], rtol=1e-12)
 
 
 def test_latex_is_a_booktabs_table_of_values_with_intervals(make_result: Make) -> None:
@@ -61,7 +70,7 @@ def test_latex_is_a_booktabs_table_of_values_with_intervals(make_result: Make) -
     rows = [
         line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
     ]
-    assert {line.count(" & ") for line in rows} == {len(RUNGS) + 1}
+    assert {line.count(" & ") for line in rows} == {len(RUNGS) + len(READ)}
     assert text.count("{") == text.count("}")
 
 

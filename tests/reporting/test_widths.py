@@ -32,13 +32,13 @@ from invariance_probe.reporting import (
     plot_baselines,
     plot_class_means,
     plot_comparison,
+    plot_gain,
     plot_gallery,
     plot_history,
     plot_ladder,
     plot_learned,
     plot_oracle,
     plot_pose_histogram,
-    plot_recovered,
     plot_residuals,
     plot_spread,
     plot_theorem,
@@ -141,7 +141,7 @@ def probed(request: pytest.FixtureRequest) -> Result:
 @pytest.mark.parametrize("width", [NARROW])
 def test_figures_of_a_result(probed: Result, width: float) -> None:
     drawn = dict(figures(probed, width=width))
-    assert {"ladder", "recovered", "spread", "landscape_angle", "moved", "channel_shift",
+    assert {"ladder", "gain", "spread", "landscape_angle", "moved", "channel_shift",
             "tuning_rotation", "composition"} <= set(drawn)  # fmt: skip
     for name, draw in drawn.items():
         try:
@@ -188,8 +188,8 @@ def draws(
         "residuals": lambda width: plot_residuals(both, width=width),
         "residuals by name": lambda width: plot_residuals(some, width=width),
         "ladder": lambda width: plot_ladder(some, "rotation:90", width=width),
-        "recovered": lambda width: plot_recovered(some, width=width),
-        "recovered of two": lambda width: plot_recovered([both, some], width=width),
+        "gain": lambda width: plot_gain(some, width=width),
+        "gain of two": lambda width: plot_gain([both, some], width=width),
         "spread": lambda width: plot_spread(both, width=width),
         "comparison": lambda width: plot_comparison(compared, width=width),
         "course": lambda width: plot_training_course(compared, width=width),
@@ -237,7 +237,7 @@ def learned_table() -> pd.DataFrame:
 
 
 DRAWN = (
-    "residuals", "residuals by name", "ladder", "recovered", "recovered of two", "spread",
+    "residuals", "residuals by name", "ladder", "gain", "gain of two", "spread",
     "comparison", "course", "theorem", "theorem of one", "oracle by angle", "oracle by depth",
     "poses", "shifts", "poses of one", "aligned", "class means", "gallery", "baselines",
     "baselines of two", "history", "learned",
@@ -256,7 +256,7 @@ def test_widths_that_cannot_be_read_are_refused(
     make_result: Callable[..., Result], tmp_path: Path, width: Any
 ) -> None:
     made = make_result("rotation:90", ["conv1"])
-    for draw in (plot_residuals, plot_ladder, plot_recovered, plot_spread):
+    for draw in (plot_residuals, plot_ladder, plot_gain, plot_spread):
         with pytest.raises(ProbeError, match=rf"figure width {width!r}: give millimetres from 70"):
             draw(made, width=width)
     with pytest.raises(ProbeError, match="figure width"):

@@ -99,7 +99,7 @@ def test_the_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for arguments, message in (
         (["--data-root", str(tmp_path), "--out", str(out)], "MNIST is not under"),
         (["--data-root", str(tmp_path), "--out", str(tmp_path / "a.pt")], "must end in .safe"),
-        (["--data-root", ".", "--out", str(out), "--epochs", "0"], "give at least 1"),
+        (["--data-root", ".", "--out", str(out), "--epochs", "0"], "of at least 1"),
     ):
         assert mnist_cnn.main(arguments) == 2
         captured = capsys.readouterr()

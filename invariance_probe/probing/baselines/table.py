@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...alignment import bootstrap, ratio
+from ...alignment import interval, ratio
 from ...geometry import Transform
-from ..assemble import described, quotient, recovered
+from ..assemble import described, quotient
 from ..options import Options
+from ..shares import share
 from .lie import GENERATORS
 from .psnr import equivariance_psnr
 from .state import RESIDUALS, TREATMENTS, LayerBaselines, OutputBaselines
@@ -55,11 +56,7 @@ class _Writer:
     def interval(
         self, statistic: Callable[[Array, Array], Array], sums: Array, energy: Array
     ) -> tuple[Array, Array]:
-        low, high = bootstrap(
-            statistic, sums, energy, resamples=self.options.resamples, level=self.options.level,
-            seed=self.options.seed,
-        )  # fmt: skip
-        return low, high
+        return interval(statistic, sums, energy, level=self.options.level)
 
     def about(self, place: int) -> Row:
         """Transformation number `place`, the one after the last being all of them."""
@@ -124,13 +121,14 @@ def _residuals(write: _Writer, state: LayerBaselines, sums: dict[str, Array]) ->
     stacked = np.stack([sums[rung] for rung in RESIDUALS], axis=1)  # (transforms, rungs, images)
     stacked = np.concatenate([stacked, stacked.mean(0, keepdims=True)])
 
-    def share(errors: Array, energy: Array) -> Array:
-        return recovered(np.moveaxis(_residual(errors, energy), -2, -1), RESIDUALS)
+    for name in ("gain", "recovered"):
 
-    low, high = write.interval(share, stacked, variance)
-    values = recovered(ratio(stacked, variance), RESIDUALS)
-    for place, value in enumerate(values):
-        yield write.row("recovered", write.about(place), value, low[place], high[place])
+        def of(errors: Array, energy: Array, name: str = name) -> Array:
+            return share(np.moveaxis(_residual(errors, energy), -2, -1), RESIDUALS, name)
+
+        low, high = write.interval(of, stacked, variance)
+        for place, value in enumerate(share(ratio(stacked, variance), RESIDUALS, name)):
+            yield write.row(name, write.about(place), value, low[place], high[place])
 
 
 def _residual(errors: Array, energy: Array) -> Array:

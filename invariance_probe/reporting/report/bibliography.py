@@ -137,11 +137,15 @@ THEORY = (
 )  # fmt: skip
 
 METHODS = {
-    "bootstrap": _article(
-        "efron1979bootstrap", "Efron, Bradley",
-        "Bootstrap methods: another look at the jackknife", "1979",
-        journal="The Annals of Statistics", volume="7", number="1", pages="1--26",
-        doi="10.1214/aos/1176344552",
+    "jackknife": _article(
+        "miller1974jackknife", "Miller, Rupert G.", "The jackknife -- a review", "1974",
+        journal="Biometrika", volume="61", number="1", pages="1--15", doi="10.1093/biomet/61.1.1",
+    ),
+    "wilson": _article(
+        "wilson1927", "Wilson, Edwin B.",
+        "Probable inference, the law of succession, and statistical inference", "1927",
+        journal="Journal of the American Statistical Association", volume="22", number="158",
+        pages="209--212", doi="10.1080/01621459.1927.10502953",
     ),
     "hungarian": _article(
         "kuhn1955hungarian", "Kuhn, Harold W.", "The {Hungarian} method for the assignment problem",

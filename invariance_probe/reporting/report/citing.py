@@ -34,7 +34,7 @@ def as_text(entries: Iterable[Entry]) -> str:
 
 def used(provenances: Sequence[Mapping[str, Any]]) -> list[Entry]:
     """The package, the theory, and the works that the runs of these provenances used."""
-    entries = [TOOL, *THEORY, METHODS["bootstrap"], METHODS["pytorch"]]
+    entries = [TOOL, *THEORY, METHODS["jackknife"], METHODS["wilson"], METHODS["pytorch"]]
     for provenance in provenances:
         options = _mapping(provenance.get("options"))
         if options.get("channels", True):

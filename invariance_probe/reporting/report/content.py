@@ -16,7 +16,7 @@ from ...probing import OracleResult, Result
 from ...probing.options import CEILING, FLOOR
 from .._select import kinds_of
 from ..oracle_tables import TREATMENTS, oracle_table
-from ..tables import ladder_table
+from ..tables import READ, ladder_table
 from . import rungs as words
 from .bibliography import Entry
 from .citing import used
@@ -64,7 +64,7 @@ class Ladder:
     def top(self) -> float:
         """The largest residual, for bars."""
         values = [
-            cell.value for row in self.rows if row.rung != "recovered" for cell in row.cells
+            cell.value for row in self.rows if row.rung not in READ for cell in row.cells
             if np.isfinite(cell.value)
         ]  # fmt: skip
         return max(values, default=1.0) or 1.0
@@ -142,7 +142,7 @@ def content(runs: Runs) -> Content:
         version=__version__,
         what=tuple(_what(runs)),
         answer=tuple(answer(kinds, oracles)),
-        caveats=tuple(caveats(kinds, levels, images, oracles)),
+        caveats=tuple(caveats(kinds, levels, images)),
         kinds=tuple(kinds),
         oracles=tuple(oracles),
         ladders=tuple(
@@ -239,7 +239,7 @@ def _ladders(run: str, result: Result) -> list[Ladder]:
             tuple(result.axes["layer"]),
             tuple(
                 LadderRow(rung, words.title(rung), words.meaning(rung), _cells(rows, rung, result))
-                for rung in (*result.axes["rung"], "recovered")
+                for rung in dict.fromkeys(rows["rung"])
             ),
         )
         for over, rows in table.groupby("over", sort=False)
@@ -302,8 +302,7 @@ def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("interpolation", f"images {options.get('image_interpolation', '?')}, maps "
                           f"{options.get('map_interpolation', '?')}"),
         ("weighting, family", f"{options.get('weighting', '?')}, {family}"),
-        ("bootstrap", f"{options.get('resamples', '?')} resamples at level "
-                      f"{options.get('level', '?')}, seed {options.get('seed', '?')}"),
+        ("level, seed", f"{options.get('level', '?')}, {options.get('seed', '?')}"),
         ("device", f"{numerics.get('device', '?')} ({numerics.get('device_name', '?')}), "
                    f"{numerics.get('dtype', '?')}, TF32 {'on' if numerics.get('tf32') else 'off'}"),
         ("versions", ", ".join(f"{name} {value}" for name, value in

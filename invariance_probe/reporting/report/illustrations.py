@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...probing import OracleResult, Result
 from ...probing.options import CEILING, FLOOR
+from ...probing.shares import share
 from .._select import kinds_of
 from ..channels import telling_transform
 from ..files import Draw, figures
@@ -43,8 +44,8 @@ _SECTIONS = {
 _TITLES = {
     "ladder": ("The ladder", "Every rung with its interval, as means over the transformations. "
                "Grey: between floor and ceiling."),
-    "recovered": ("Share of the gap closed", "1: moving the maps back is as good as aligning the "
-                  "input. 0: as far off as another image's maps. Hatched: no value."),
+    "gain": ("Gain", "1: moving the maps back wins as much over nothing done as aligning the input "
+             "does. 0: it wins nothing. Negative: it does harm. Hatched: no value."),
     "spread": ("Single images", "Residuals of single images under one transformation: middle half "
                "(boxes), middle 90\u00a0% (whiskers), median (line)."),
     "landscape_angle": ("Every aligning angle", "Residual on the fit images for every applied "
@@ -120,11 +121,13 @@ def _curves(result: Result, name: str) -> pd.DataFrame:
     return rows[rows["kind"] == name.partition("_")[2]]
 
 
-def _recovered(result: Result, _: str) -> pd.DataFrame:
-    wanted = ["layer", "transform", "kind", "parameter", CEILING, "inverse", FLOOR, "recovered"]
-    wanted += ["low", "high"]
+def _gain(result: Result, _: str) -> pd.DataFrame:
+    ends = ["unaligned", "inverse", FLOOR]
     rows = result.summary[~result.summary["identity"].astype(bool)]
-    return rows[[column for column in wanted if column in rows]]
+    values = rows[["layer", "transform", "kind", "parameter", *ends]].copy()
+    values["gain"] = share(rows[ends].to_numpy(dtype=float), ends, "gain")
+    stored = [column for column in ("low_gain", "high_gain") if column in rows]
+    return pd.concat([values, rows[stored]], axis=1)
 
 
 def _spread(result: Result, _: str) -> pd.DataFrame:
@@ -174,7 +177,7 @@ def _nothing(result: Result, _: str) -> pd.DataFrame:
 
 
 _DATA: dict[str, Callable[[Result, str], pd.DataFrame]] = {
-    "ladder": _ladder, "residuals": _curves, "recovered": _recovered, "spread": _spread,
+    "ladder": _ladder, "residuals": _curves, "gain": _gain, "spread": _spread,
     "landscape": _landscape, "channel": _correlations, "tuning": _tuning,
     "moved": lambda result, _: result.channels,
     "composition": lambda result, _: result.composition,
@@ -213,11 +216,11 @@ def _alt_curves(result: Result, name: str) -> str:
     return _few(parts)
 
 
-def _alt_recovered(result: Result, _: str) -> str:
-    rows = _recovered(result, "")
+def _alt_gain(result: Result, _: str) -> str:
+    rows = _gain(result, "")
     parts = []
     for layer, own in rows.groupby("layer", sort=False):
-        values = own["recovered"].dropna()
+        values = own["gain"].dropna()
         if len(values):
             parts.append(f"{layer}: {number(values.min())} to {number(values.max())}")
     return _few(parts)
@@ -241,6 +244,6 @@ def _few(parts: list[str], most: int = 8) -> str:
 
 
 _ALT: dict[str, Callable[[Result, str], str]] = {
-    "ladder": _alt_ladder, "residuals": _alt_curves, "recovered": _alt_recovered,
+    "ladder": _alt_ladder, "residuals": _alt_curves, "gain": _alt_gain,
     "moved": _alt_moved,
 }  # fmt: skip

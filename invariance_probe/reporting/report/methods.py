@@ -224,13 +224,13 @@ def _oracle_methods() -> list[str]:
 def _numerics(provenance: Mapping[str, Any]) -> list[str]:
     options, numerics = _part(provenance, "options"), _part(provenance, "numerics")
     versions = _part(provenance, "versions")
-    level, draws = 100 * float(options.get("level", 0.95)), options.get("resamples", "?")
+    level = 100 * float(options.get("level", 0.95))
     packages = [f"{name} {versions[name]}" for name in ("python", "torch", "numpy", "scipy")
                 if versions.get(name)]  # fmt: skip
     out = [
-        f"Intervals are {level:g} % percentile intervals of {draws} bootstrap resamples of the "
-        f"evaluation images {_cited('efron1979bootstrap')}, the same draws for all "
-        "transformations and rungs."
+        f"Intervals are {level:g} % Student intervals over the evaluation images from jackknife "
+        f"pseudo-values {_cited('miller1974jackknife')}; of proportions they are Wilson's "
+        f"{_cited('wilson1927')}."
     ]
     if numerics:
         out.append(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...alignment import bootstrap
+from ...alignment import interval
 from ...probing import OracleResult, Result
-from ...probing.options import CEILING, FLOOR
+from ...probing.options import FLOOR
+from ...probing.oracle_result import with_interval
+from ...probing.shares import read_off
 from .._select import kinds_of, moves_of
 
 Array = NDArray[np.float64]
@@ -47,17 +49,18 @@ class Estimate:
 class LayerNumbers:
     """One layer under one kind of transformation, all from the same draws of images.
 
-    `gap` is ceiling − floor. As shares of the gap: `recovered` = what aligning by h⁻¹ closes of it,
-    `untouched` = what doing nothing leaves closed, `gain` = the first less the second, `searched` =
-    what the best alignment found closes beyond h⁻¹. As residuals: `inverse`, `permuted`, `linear`;
-    `relieved` is inverse − linear.
+    `span` is unaligned − floor, what aligning the input wins; `won` is unaligned − inverse, and
+    `gain` their quotient. `excess` is inverse − floor, `attribution` the part of `inverse` that
+    interpolation alone would leave, `searched` inverse − best. As residuals: `inverse`,
+    `permuted`, `linear`; `relieved` is inverse − linear.
     """
 
     layer: str
-    recovered: Estimate
-    untouched: Estimate
     gain: Estimate
-    gap: Estimate
+    won: Estimate
+    span: Estimate
+    excess: Estimate
+    attribution: Estimate
     inverse: Estimate
     searched: Estimate
     permuted: Estimate
@@ -151,21 +154,29 @@ def oracle_numbers(result: OracleResult) -> list[OracleNumbers]:
         share = np.where(known[:, None], right.mean(axis=0), np.nan)
         row = {key: share[number] for number, key in enumerate(keys)}
         nothing, undone = row["input", "nothing"], row["input", "input_aligned"]
-        stack = [nothing, undone]
+        shares, differences = [nothing, undone], []
         for name in layers:
             inverse = row[name, "inverse"]
-            stack += [inverse, row[name, "inverse_linear"], inverse - nothing, inverse - undone]
-        estimates = _estimates(result, np.stack(stack), np.ones(len(target)))
+            shares += [inverse, row[name, "inverse_linear"]]
+            differences += [inverse - nothing, inverse - undone]
+        known_shares = [
+            Estimate(*map(float, ends))
+            for ends in with_interval(np.stack(shares), None, _level(result))
+        ]
+        apart = _estimates(result, np.stack(differences), np.ones(len(target)))
         out.append(
             OracleNumbers(
                 str(kind), tuple(own["transform"]),
                 tuple(float(value) for value in own["parameter"]),
                 "accuracy" if labelled else "agreement", len(target),
                 result.untransformed_accuracy if labelled else 1.0,
-                estimates[0], estimates[1],
+                known_shares[0], known_shares[1],
                 tuple(
-                    TreatmentNumbers(name, *estimates[2 + 4 * number : 6 + 4 * number])
-                    for number, name in enumerate(layers)
+                    TreatmentNumbers(
+                        name, *known_shares[2 + 2 * place : 4 + 2 * place],
+                        *apart[2 * place : 2 + 2 * place],
+                    )
+                    for place, name in enumerate(layers)
                 ),
             )
         )  # fmt: skip
@@ -180,32 +191,45 @@ def _layer(result: Result, name: str, errors: Array, variance: Array) -> LayerNu
     def of(rung: str) -> Array:
         return errors[place[rung]] if rung in place else missing
 
-    # Ratios of sums: each row's sum over the gap's, or over the variance.
-    gap = of(CEILING) - of(FLOOR)
-    shares = np.stack([
-        of(CEILING) - of("inverse"), of(CEILING) - of("unaligned"),
-        of("unaligned") - of("inverse"), of("inverse") - of("best"),
-    ])  # fmt: skip
+    span = of("unaligned") - of(FLOOR)
+    won, left = of("unaligned") - of("inverse"), of("inverse") - of(FLOOR)
+    (gain,) = _estimates(result, won[None], span)
     residuals = np.stack([
-        gap, of("inverse"), of("inverse_permuted"), of("inverse_linear"),
-        of("inverse") - of("inverse_linear"),
+        won, span, left, of("inverse"), of("inverse") - of("best"), of("inverse_permuted"),
+        of("inverse_linear"), of("inverse") - of("inverse_linear"),
     ])  # fmt: skip
-    closed, untouched, gain, searched = _estimates(result, shares, gap)
-    span, inverse, permuted, linear, relieved = _estimates(result, residuals, variance)
-    return LayerNumbers(
-        name, closed, untouched, gain, span, inverse, searched, permuted, linear, relieved
-    )
+    won_, span_, excess, inverse, *others = _estimates(result, residuals, variance)
+    ends = ("inverse", FLOOR, "resampling_floor")
+    stack = np.stack([of(rung) for rung in ends])
+    attribution = _estimate(result, stack, variance, lambda r: read_off(r, ends, "attribution"))
+    return LayerNumbers(name, gain, won_, span_, excess, attribution, inverse, *others)
+
+
+def _estimate(
+    result: Result, sums: Array, variance: Array, of: Callable[[Array], Array]
+) -> Estimate:
+    """A function of residuals (..., rungs) with its interval, from sums (rungs, images)."""
+
+    def statistic(errors: Array, energy: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return of(np.moveaxis(errors / energy, 0, -1))
+
+    low, high = interval(statistic, sums, variance, level=_level(result))
+    value = statistic(sums.sum(-1, keepdims=True), variance.sum(keepdims=True))[0]
+    return Estimate(float(value), float(low), float(high))
+
+
+def _level(result: Result | OracleResult) -> float:
+    return float(result.provenance.get("options", {}).get("level", 0.95))
 
 
 def _estimates(result: Result | OracleResult, sums: Array, weights: Array) -> list[Estimate]:
-    """Σ sums / Σ weights over images with intervals, the same draws for every call."""
-    options: Mapping[str, float] = result.provenance.get("options", {})
-    given = {name: options[name] for name in ("resamples", "level", "seed") if name in options}
+    """Σ sums / Σ weights over images with intervals, paired."""
 
     def quotient(top: Array, bottom: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return top / bottom
 
-    low, high = bootstrap(quotient, sums, weights, **given)  # type: ignore[arg-type]
+    low, high = interval(quotient, sums, weights, level=_level(result))
     value = quotient(sums.sum(axis=-1), weights.sum(axis=-1))
     return [Estimate(*map(float, ends)) for ends in zip(value, low, high, strict=True)]

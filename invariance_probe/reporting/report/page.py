@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ...probing.shares import SHARES
 from .._escaping import guarded, printable
 from .citing import as_bibtex
 from .content import Content, Ladder, LadderRow, as_json
@@ -91,7 +92,7 @@ def bar(ladder: Ladder, row: LadderRow, place: int) -> Markup:
     """A small bar for one entry of the ladder; a picture of what stands beside it."""
     estimate, whole = row.cells[place], ladder.top
     floor, ceiling = ladder.band(place)
-    if row.rung == "recovered":
+    if row.rung in SHARES or row.rung == "attribution":
         whole, floor, ceiling = 1.0, 0.0, 1.0
     ends = (estimate.value, estimate.low, estimate.high, floor, ceiling)
     value, low, high, left, right = (
@@ -108,7 +109,7 @@ def bar(ladder: Ladder, row: LadderRow, place: int) -> Markup:
 
 def _order(one: Shown) -> int:
     """Curves come before the ladder's figure, which repeats its table, and single images last."""
-    names = ("residuals", "recovered", "ladder", "spread")
+    names = ("residuals", "gain", "ladder", "spread")
     return next((place for place, name in enumerate(names) if name in one.name), 0)
 
 

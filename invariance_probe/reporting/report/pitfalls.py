@@ -93,6 +93,12 @@ _KNOWN = {
         "With no more samples than channels a fitted map would explain noise. No number is shown.",
         "Use more images, or a layer with more compared cells.",
     ),
+    "bounds": (
+        "Bounds from few samples",
+        "With hardly more samples than positions the best operator in-sample fits these images' "
+        "own chance, and the bound is lower than it would be with more of them.",
+        "Use more images, or read the held-out rung.",
+    ),
     "weights": (
         "Random weights",
         "Nothing was learned by this network: the numbers speak of its architecture under random "

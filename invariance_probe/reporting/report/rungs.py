@@ -28,11 +28,11 @@ RUNGS = {
         "moved back, and channels exchanged: the pure channel shift",
     ),
     "inverse_orthogonal": (
-        "h⁻¹, channels rotated",
+        "h⁻¹, orthogonal channel map",
         "moved back, and an orthogonal map among channels",
     ),
     "inverse_linear": (
-        "h⁻¹, channels mixed",
+        "h⁻¹, linear channel map",
         "moved back, and a linear map among channels, fitted on other images",
     ),
     "input_aligned": (
@@ -47,10 +47,22 @@ RUNGS = {
         "another image (ceiling)",
         "the maps of another image: what unrelated features give",
     ),
+    "gain": (
+        "gain by h⁻¹",
+        "moving the maps back wins this share of what aligning the input wins over nothing done",
+    ),
+    "excess": (
+        "excess over the floor",
+        "by this part of their variance moved maps lie farther off than those of the aligned input",
+    ),
+    "attribution": (
+        "instrument's share",
+        "of what is left after moving back, what interpolation alone would leave as well",
+    ),
     "recovered": (
         "gap closed by h⁻¹",
-        "share of the way from ceiling to floor that moving the maps back covers; above 1 where "
-        "moving maps costs less than moving the image",
+        "share of the way from another image's maps to the floor, of which nothing done covers "
+        "some as well; above 1 where moving maps costs less than moving the image",
     ),
 }
 

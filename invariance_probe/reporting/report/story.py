@@ -13,29 +13,33 @@ from .wording import interval, joined, layers_phrase, moves_phrase, percent, sha
 FEW, SMALL = 10, 30
 """Evaluation images below which nothing is said, and below which intervals are rough."""
 
-FULL = 0.95  # share of the gap from which alignment counts as nearly full
-NARROW_GAP = 0.2  # residual between floor and ceiling below which shares of it say little
+FULL = 0.95  # gain from which alignment counts as nearly full
+EXPLAINED = 0.5  # attribution from which what is left may be the instrument's
+NARROW_GAP = 0.2  # residual between nothing done and floor below which shares of it say little
 
 
 def state(layer: LayerNumbers) -> str:
-    """What the interval of the recovered share supports for a layer.
+    """What the intervals of a layer support on moving its maps back.
 
-    "unread": floor and ceiling enclose no range. "wide": neither none nor all is excluded.
-    "worse": farther than another image's maps. "none": none is not excluded. "full": at least
-    95 %, all not excluded. "nearly": at least 95 %, all excluded. "open": some, all not excluded.
-    "partly": some, all excluded.
+    "unread": aligning the input wins nothing over nothing done, or it is not known whether.
+    "wide": neither none nor all of that is excluded. "worse": farther off than with nothing done.
+    "none": no gain is not excluded. "full": at least 95 %, all not excluded. "grid": some, and
+    half or more of what is left may be interpolation's. "nearly": at least 95 %, all excluded.
+    "open": some, all not excluded. "partly": some, all excluded.
     """
-    closed = layer.recovered
-    if not closed.known or not layer.gap.positive:
+    gain = layer.gain
+    if not gain.known or not layer.span.positive:
         return "unread"
-    some, whole = closed.low > 0, closed.high >= 1 - ROUNDING
+    some, whole = gain.low > 0, gain.high >= 1 - ROUNDING
     if not some:
         if whole:
             return "wide"
-        return "worse" if closed.high < 0 else "none"
-    if closed.low >= FULL:
-        return "full" if whole else "nearly"
-    return "open" if whole else "partly"
+        return "worse" if gain.high < 0 else "none"
+    if whole:
+        return "full" if gain.low >= FULL else "open"
+    if layer.attribution.known and layer.attribution.high >= EXPLAINED:
+        return "grid"
+    return "nearly" if gain.low >= FULL else "partly"
 
 
 def verdict(numbers: KindNumbers) -> str:
@@ -51,8 +55,8 @@ def verdict(numbers: KindNumbers) -> str:
     read = [layer for layer in numbers.layers if states[layer.layer] != "unread"]
     if not read:
         return (
-            f"{head}, no statement is made: floor and ceiling enclose no range, so how near the "
-            "aligned maps come cannot be read."
+            f"{head}, no statement is made: aligning the input wins nothing over nothing done, so "
+            "there is nothing that moving the maps could win."
         )
 
     def named(*wanted: str) -> list[str]:
@@ -66,16 +70,18 @@ def verdict(numbers: KindNumbers) -> str:
         clauses.append(f"full alignment is not excluded at {phrase('open')}")
     if named("wide"):
         clauses.append(f"at {phrase('wide')} the intervals are too wide to tell none from all")
-    clauses.append(_closed(read))
+    clauses.append(_won(read))
     if named("none"):
-        clauses.append(f"at {phrase('none')} that is not distinguishable from nothing")
+        clauses.append(f"at {phrase('none')} that is not distinguishable from nothing done")
     if named("worse"):
+        clauses.append(f"at {phrase('worse')} they end farther off than with nothing done")
+    clauses += _left(numbers.layers)
+    if named("grid"):
         clauses.append(
-            f"at {phrase('worse')} the maps end farther from the original than another image's"
+            f"at {phrase('grid')} interpolation alone may leave as much, and denser maps would tell"
         )
-    clauses += _gains(read, among)
     if named("unread"):
-        clauses.append(f"{phrase('unread')} cannot be read: no range between floor and ceiling")
+        clauses.append(f"{phrase('unread')} cannot be read: aligning the input wins nothing there")
     return f"{head}, moving the feature maps back {'; '.join(clauses)}."
 
 
@@ -88,7 +94,7 @@ def _lead(named: Callable[..., list[str]], phrase: Callable[..., str], among: in
     """The first clause: what is aligned fully, what is not, what is undecided."""
     full, nearly = named("full"), named("nearly")
     short = phrase("partly", "none", "worse")
-    undecided = named("open", "wide")
+    undecided = named("open", "wide", "grid")
     if full or nearly:
         lead = f"aligns {phrase('full')} as well as aligning the input does, within the intervals"
         if nearly:
@@ -102,31 +108,28 @@ def _lead(named: Callable[..., list[str]], phrase: Callable[..., str], among: in
     return f"aligns none of the {among} layers fully"
 
 
-def _closed(read: Sequence[LayerNumbers]) -> str:
-    what = "of the gap between another image's maps and the aligned input"
-    return f"it closes {_span(read, lambda one: one.recovered)} {what}"
+def _won(read: Sequence[LayerNumbers]) -> str:
+    what = "of what aligning the input wins over nothing done"
+    return f"it wins {_span(read, lambda one: one.gain)} {what}"
 
 
-def _gains(read: Sequence[LayerNumbers], among: int) -> list[str]:
-    """How moving back compares with doing nothing, where that is known."""
-    known = [layer for layer in read if layer.gain.known]
-    worse = [layer.layer for layer in known if layer.gain.negative]
-    same = [layer.layer for layer in known if not layer.gain.negative and not layer.gain.positive]
-    if known and not worse and not same:
-        where = f"at {layers_phrase(_names(known), among)}"
-        return [f"{'' if among == 1 else where + ' '}they come nearer than with nothing done"]
-    out = []
-    if worse:
-        out.append(f"at {layers_phrase(worse, among)} they end farther off than with nothing done")
-    if same:
-        where = layers_phrase(same, among)
-        out.append(f"at {where} they come no nearer, detectably, than with nothing done")
-    return out
+def _left(layers: Sequence[LayerNumbers]) -> list[str]:
+    """By how much moved maps stay behind the aligned input, where they do."""
+    behind = [layer for layer in layers if layer.excess.positive]
+    if not behind:
+        return []
+    where = (
+        "" if len(behind) == len(layers) else f" at {layers_phrase(_names(behind), len(layers))}"
+    )
+    return [
+        f"beyond the aligned input they stay off by {_residuals([one.excess for one in behind])} "
+        f"of their variance{where}"
+    ]
 
 
 def search_sentence(numbers: KindNumbers) -> str:
     """Whether the search found a transformation that beats h⁻¹ on other images."""
-    known = [layer for layer in numbers.layers if layer.searched.known and layer.gap.positive]
+    known = [layer for layer in numbers.layers if layer.searched.known and layer.span.positive]
     if not known or numbers.images < FEW:
         return ""
     among = len(numbers.layers)
@@ -145,7 +148,7 @@ def search_sentence(numbers: KindNumbers) -> str:
     at = f" at {most.layer}" if len(better) > 1 else ""
     return (
         f"{head} finds transformations that bring the maps nearer than h⁻¹ does at {where}, by "
-        f"{up_to}{share(most.searched)} of the gap{at}."
+        f"{up_to}{interval(most.searched)} of their variance{at}."
     )
 
 
@@ -251,7 +254,6 @@ def caveats(
     kinds: Sequence[KindNumbers],
     level: float | Sequence[float],
     images: int | Sequence[int],
-    oracles: Sequence[OracleNumbers] = (),
 ) -> list[str]:
     """How far the answer goes: what the intervals cover, and where the numbers are weak.
 
@@ -263,43 +265,27 @@ def caveats(
     by_run = "" if len(levels) == len(counts) == 1 else ", by run"
     resampled = joined([str(count) for count in counts], "or")
     out = [
-        f"Brackets hold {held} intervals from resampling the {resampled} evaluation images{by_run}."
+        f"Brackets hold {held} intervals over the {resampled} evaluation images{by_run}."
         " They cover the choice of these images; not the choice of the images used for "
         "fitting, nor another training of the network, nor other images."
     ]
     if small := [str(count) for count in counts if count < SMALL]:
         rough = joined(small, "or")
         out.append(f"With {rough} evaluation images the intervals themselves are rough.")
-    if any(_degenerate(estimate) for numbers in oracles for estimate in _shares(numbers)):
-        least = min(numbers.images for numbers in oracles)
-        out.append(
-            "Where no image, or every image, was classified alike, resampling gives an interval "
-            f"without width; up to about {percent(3 / least)} the other way is compatible with it."
-        )
     narrow = list(
         dict.fromkeys(
             layer.layer
             for numbers in kinds
             for layer in numbers.layers
-            if layer.gap.positive and layer.gap.value < NARROW_GAP
+            if layer.span.positive and layer.span.value < NARROW_GAP
         )
     )
     if narrow:
         out.append(
-            f"At {joined(narrow)} floor and ceiling lie less than {NARROW_GAP:g} apart: shares of "
-            "so small a gap say little."
+            f"At {joined(narrow)} aligning the input wins less than {NARROW_GAP:g} of the "
+            "variance: shares of so little say little."
         )
     return out
-
-
-def _shares(numbers: OracleNumbers) -> list[Estimate]:
-    layers = [each for one in numbers.layers for each in (one.inverse, one.linear)]
-    return [numbers.nothing, numbers.input_aligned, *layers]
-
-
-def _degenerate(estimate: Estimate) -> bool:
-    """Nothing but 0 or 1 in every resample."""
-    return estimate.known and estimate.low == estimate.high and estimate.value in (0.0, 1.0)
 
 
 def _names(layers: Sequence[LayerNumbers]) -> list[str]:

@@ -142,7 +142,7 @@ def test_errors_of_drawing_are_the_same_in_two_processes(
     def refuse(*_: object, **__: object) -> None:
         raise ProbeError("no picture of this")
 
-    monkeypatch.setattr("invariance_probe.reporting.files.plot_recovered", refuse)
+    monkeypatch.setattr("invariance_probe.reporting.files.plot_gain", refuse)
     with pytest.raises(ProbeError, match="no picture of this"):
         report(make_result("rotation:90", layers=("conv1",)), tmp_path / "r", processes=2)
     assert not (tmp_path / "r").exists()

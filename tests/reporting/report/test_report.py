@@ -278,8 +278,8 @@ def test_the_methods_name_every_setting_that_matters(folder: Path, probed: Resul
     text = (folder / "paper" / "methods.md").read_text(encoding="utf-8")
     assert re.search(r"60 of \d+, split once at random \(seed 0\) into 30", text)
     for wanted in ("28×28", "rotation:45", "bilinear",
-                   "50 bootstrap resamples", "95", "float32", "TF32 off", "nearest cell",
-                   "a constant (0)", "[@efron1979bootstrap]", "0.1307"):  # fmt: skip
+                   "Student intervals", "95", "float32", "TF32 off", "nearest cell",
+                   "a constant (0)", "[@miller1974jackknife]", "0.1307"):  # fmt: skip
         assert wanted in text, wanted
     assert json.loads((folder / "report.json").read_text())["content_hash"] in text
     tex = (folder / "paper" / "methods.tex").read_text(encoding="utf-8")

@@ -1,28 +1,21 @@
-"""Paired bootstrap over several results: values, differences, and p-values over many rows."""
+"""Several results on the same images: values, paired differences, p-values over many rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..alignment import bootstrap
-from .assemble import SMALLEST_GAP
-from .options import CEILING, FLOOR
+from .options import FLOOR
 from .result import Result
+from .shares import SHARES, SMALLEST_GAP
 
 Array = NDArray[np.float64]
 
-SHARES = {
-    "recovered": (CEILING, "inverse"),
-    "won_by_permutation": ("inverse", "inverse_permuted"),
-    "won_by_linear": ("inverse", "inverse_linear"),
-}
-"""Quantities that are shares of a gap above the floor: (its top, what is reached)."""
-
+_ENTRIES = 2_000_000  # signs held at a time
 _ROUNDING = 1e-12  # of values of order 1, summed in float64
 
 
@@ -62,35 +55,37 @@ def measure(
 
     `value`, `low`, `high`; `difference` to network number `base`, `difference_low`,
     `difference_high`; `p_adjusted` over all rows of a quantity. What is of the baseline itself is
-    NaN. `drawing` holds resamples, level and seed of the bootstrap.
+    NaN. `drawing` holds level, number of sign flips (`resamples`) and their seed.
     """
-    tail = (1 - drawing["level"]) / 2
     layers: list[tuple[Array, ...]] = []
+    images = len(next(iter(named.values())).axes["image"])
     worst = np.zeros((len(quantities), drawing["resamples"]))
     for row in paired.values():
         # One network at a time: equal sums then give equal bits, and differences of exactly 0.
         parts = [
-            _values(result, layer, moves, rungs, quantities, drawing)
+            _values(result, layer, moves, rungs, quantities)
             for result, layer in zip(named.values(), row, strict=True)
         ]
-        value, low, high, won, gap = (np.stack(part, axis=2) for part in zip(*parts, strict=True))
-        difference = value - value[:, :, [base]]
-        shares = _share(won, gap)[..., 1:]
-        with np.errstate(invalid="ignore"):
-            ends = np.quantile(shares - shares[:, :, [base]], [tail, 1 - tail], axis=-1)
+        won, gap = (np.stack(part, axis=2) for part in zip(*parts, strict=True))
+        shares = _share(won, gap)  # (transforms, quantities, networks, 1 + images)
+        value, low, high = _ends(shares, drawing["level"])
+        residual = ~np.isin(quantities, list(SHARES))
+        low[:, residual] = np.maximum(low[:, residual], 0)
+        ends = _ends(shares - shares[:, :, [base]], drawing["level"])
         # Two shares are equal where this is 0. A share itself has heavy tails where its gap is
         # small, and one such row would set the p-values of all.
-        contrast = won * gap[:, :, [base]] - won[:, :, [base]] * gap
-        seen, draws = contrast[..., 0], contrast[..., 1:]
-        spread = draws.std(axis=-1, ddof=1)
-        away = _in_errors(draws - seen[..., None], spread[..., None])
-        worst = np.maximum(worst, np.nan_to_num(away, nan=0.0).max(axis=(0, 2)))
-        distance = np.where(np.isnan(difference), np.nan, _in_errors(seen, spread))
-        layers.append((value, low, high, difference, *ends, distance))
+        contrast = _pseudo(won * gap[:, :, [base]] - won[:, :, [base]] * gap)
+        distance = _studentised(contrast, np.ones((1, images)))[..., 0]
+        start = 0
+        for signs in _flips(drawing["seed"], drawing["resamples"], images):
+            drawn = np.nan_to_num(_studentised(contrast, signs), nan=0.0).max(axis=(0, 2))
+            part = worst[:, start : start + len(signs)]
+            start += np.maximum(part, drawn, out=part).shape[1]
+        layers.append((value, low, high, *ends, distance))
     *columns, distance = (np.stack(part) for part in zip(*layers, strict=True))
     p = np.empty_like(distance)
     for number, drawn in enumerate(np.sort(worst, axis=-1)):
-        below = np.searchsorted(drawn, distance[:, :, number])
+        below = np.searchsorted(drawn, distance[:, :, number] * (1 - 1e-12))
         p[:, :, number] = (1 + len(drawn) - below) / (1 + len(drawn))
     names = ("value", "low", "high", "difference", "difference_low", "difference_high")
     out = dict(zip(names, columns, strict=True))
@@ -100,34 +95,63 @@ def measure(
     return out
 
 
+def _flips(seed: int, number: int, images: int) -> Iterator[Array]:
+    """Random signs (draws, images), block by block: the same for every layer."""
+    generator = np.random.default_rng(seed)
+    for first in range(0, number, step := max(1, _ENTRIES // images)):
+        drawn = generator.integers(2, size=(min(step, number - first), images))
+        yield 2 * drawn.astype(np.float64) - 1
+
+
 def _values(
     result: Result,
     layer: str,
     moves: pd.DataFrame,
     rungs: Sequence[str],
     quantities: Sequence[str],
-    drawing: Mapping[str, Any],
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Values of a layer (transforms, quantities), their ends, and what they are quotients of.
-
-    Numerators and denominators (transforms, quantities, 1 + draws): as measured, then resampled.
-    """
+) -> tuple[Array, Array]:
+    """Numerators and denominators (transforms, quantities, 1 + images): all, then all but one."""
     place = result.axes["layer"].index(layer)
     chosen = [result.axes["rung"].index(rung) for rung in rungs]
     own = result.errors[place][:, chosen]
     # The variance is the same under all: a mean of ratios is the ratio of mean errors.
     errors = np.stack([own[which].mean(axis=0) for which in moves["which"]])
     variance = result.variance[place]
-    seen = _quotients(errors.sum(-1)[..., None], variance.sum()[None], rungs, quantities)
-    drawn = [seen]
+    total, whole = errors.sum(-1, keepdims=True), variance.sum(keepdims=True)
+    parts = (np.concatenate([total, total - errors], -1), np.append(whole, whole - variance))
+    return _quotients(*parts, rungs, quantities)
 
-    def statistic(sums: Array, energy: Array) -> Array:
-        drawn.append(_quotients(sums, energy, rungs, quantities))
-        return _share(*drawn[-1])
 
-    low, high = bootstrap(statistic, errors, variance, **drawing)
-    won, gap = (np.concatenate(part, axis=-1) for part in zip(*drawn, strict=True))
-    return _share(*seen)[..., 0], low, high, won, gap
+def _pseudo(values: Array) -> Array:
+    """Pseudo-values (..., images) of a statistic of all images and of all but one (..., 1 + N)."""
+    number = values.shape[-1] - 1
+    return number * values[..., :1] - (number - 1) * values[..., 1:]
+
+
+def _ends(values: Array, level: float) -> tuple[Array, Array, Array]:
+    """The statistic of all images and the ends of its interval, as `alignment.interval`."""
+    from scipy.special import stdtrit
+
+    number = values.shape[-1] - 1
+    spread = _pseudo(values).std(axis=-1, ddof=1) / np.sqrt(number)
+    half = float(stdtrit(number - 1, (1 + level) / 2)) * spread
+    return values[..., 0], values[..., 0] - half, values[..., 0] + half
+
+
+def _studentised(pseudo: Array, signs: Array) -> Array:
+    """|mean| in standard errors of pseudo-values (..., N) under signs (flips, N).
+
+    What is 0 up to rounding is none of them, whatever the error.
+    """
+    number = pseudo.shape[-1]
+    mean = pseudo @ signs.T / number
+    square = np.square(pseudo).mean(axis=-1)[..., None]
+    error = np.sqrt(np.clip(square - mean**2, 0, None) / (number - 1))
+    size = np.abs(mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(error > _ROUNDING, size / error, np.inf)
+    still = np.sqrt(square) <= _ROUNDING
+    return np.where((size > _ROUNDING) & ~still, t, np.where(np.isnan(size), np.nan, 0.0))
 
 
 def _quotients(
@@ -155,11 +179,3 @@ def _quotients(
 def _share(won: Array, gap: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(gap > SMALLEST_GAP, won / gap, np.nan)
-
-
-def _in_errors(away: Array, spread: Array) -> Array:
-    """|away| in standard errors; what is 0 up to rounding is none of them, whatever the error."""
-    size = np.abs(away)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(spread > _ROUNDING, size / spread, np.inf)
-    return np.where(size > _ROUNDING, t, np.where(np.isnan(size + spread), np.nan, 0.0))
