@@ -58,6 +58,7 @@ def probe(
     writing.check_apart(out, given["images"] or stored.get("images"))
     device = given["device"] or stored.get("device") or "cpu"
     reading.check_device(device)
+    reading.check_transforms(first.transforms)
     asked = config is not None or any(value is not None for value in (given | options).values())
     with processes(device) as (group, _), ExitStack() as held:
 

@@ -161,6 +161,13 @@ def check_device(name: str) -> None:
     find_device(name)
 
 
+def check_transforms(text: str) -> None:
+    """Refuse transformations that are none, before a network is built."""
+    from ..geometry import parse_transforms
+
+    parse_transforms(text)
+
+
 def batch_size(text: str | None) -> int | str | None:
     """The number of "32"; "auto", and what is no number, stay text."""
     number = None if text is None else whole(text)
