@@ -11,7 +11,9 @@ from io import BytesIO
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from ..errors import ProbeError
 
@@ -139,11 +141,22 @@ class StyledFigure(Figure):
             if engine is not None:  # laid out here, or matplotlib draws everything twice
                 engine.execute(self)
                 self.set_layout_engine(None)
+                self._round_positions()
             try:
                 super().savefig(fname, **options)
             finally:
                 if engine is not None:
                     self.set_layout_engine(engine)
+
+    def _round_positions(self) -> None:
+        """Take from the places of axes what the layout's solver leaves to chance.
+
+        It goes by the addresses of objects, and differs from run to run in the last bits; names of
+        clip paths in an SVG are hashed from all of them.
+        """
+        for ax in self.axes:
+            ends = np.round(ax.get_position(original=True).extents, 9)
+            ax._set_position(Bbox.from_extents(*ends))  # type: ignore[attr-defined]
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -103,3 +104,23 @@ def test_what_is_not_there_is_named(
     given: dict[str, object] = {"layer": "0", "transform": "rotation:30", **options}
     with pytest.raises(ProbeError, match=message):
         plot_gallery(network, embedded_digits(3), **given)  # type: ignore[arg-type]
+
+
+def test_what_the_layout_leaves_to_chance_does_not_reach_the_file(network: nn.Module) -> None:
+    def drawn(noise: float) -> bytes:
+        figure = plot_gallery(network, embedded_digits(3), "0", rotation(90), channels=2)
+        engine = figure.get_layout_engine()
+        execute = engine.execute
+
+        def noisy(of: Figure) -> None:
+            execute(of)
+            for number, ax in enumerate(of.axes):
+                place = ax.get_position(original=True)
+                ax._set_position(place.translated(noise * (1 + number), -noise))
+
+        engine.execute = noisy
+        buffer = BytesIO()
+        figure.savefig(buffer, format="svg")
+        return buffer.getvalue()
+
+    assert drawn(0.0) == drawn(3e-13) == drawn(-3e-13)
