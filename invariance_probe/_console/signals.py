@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
+from typing import Any
 
-_AGAIN = 0.05  # seconds until a signal that came during an import is heard again
+_AGAIN = 0.05  # seconds until a signal that nothing could hear is sent again
 STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What a cluster, a service or a closed terminal sends; Windows has not all of them."""
 
@@ -29,18 +31,33 @@ def listen() -> None:
     for number in STOPS:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, _stop)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _unheard
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raise where the command is; an import is first finished, for libraries hide what stops it."""
     if _importing(frame):
-        later = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
-        later.daemon = True
-        later.start()
+        _again(number)
     elif number == signal.SIGINT:
         raise KeyboardInterrupt
     else:
         raise Stopped(number)
+
+
+def _unheard(said: Any) -> None:
+    """Send again what came while Python cleaned up an object, where it drops what is raised."""
+    error = said.exc_value
+    if isinstance(error, KeyboardInterrupt):
+        _again(error.code - 128 if isinstance(error, Stopped) else signal.SIGINT)
+    else:
+        sys.__unraisablehook__(said)
+
+
+def _again(number: int) -> None:
+    later = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+    later.daemon = True
+    later.start()
 
 
 def _importing(frame: FrameType | None) -> bool:
