@@ -44,8 +44,6 @@ def interval(
 
     Raises ProbeError for fewer than two images.
     """
-    from scipy.special import stdtrit
-
     number = _enough(errors)
     total, whole = errors.sum(-1, keepdims=True), variance.sum(keepdims=True)
     value = statistic(total, whole)[..., 0]
@@ -58,7 +56,7 @@ def interval(
             first, second = first + rest.sum(-1), second + np.square(rest).sum(-1)
         # The leave-one-out values lie within 1/N of θ: the difference of squares is stable.
         spread = np.clip(second - first**2 / number, 0, None) * (number - 1) / number
-        half = float(stdtrit(number - 1, (1 + level) / 2)) * np.sqrt(spread)
+        half = students_t(number, level) * np.sqrt(spread)
         return value - half, value + half
 
 
@@ -73,20 +71,25 @@ def proportion_interval(values: Array, *, level: float = 0.95) -> tuple[Array, A
     >>> float(low), round(float(high), 3)
     (0.0, 0.075)
     """
-    from scipy.special import stdtrit
-
     number = _enough(values)
     share = values.mean(-1)
     spread = values.var(-1, ddof=1) / number
     with np.errstate(divide="ignore", invalid="ignore"):
         draws = np.where(spread > 0, np.maximum(share * (1 - share) / spread, number), number)
-    z = float(stdtrit(number - 1, (1 + level) / 2))
+    z = students_t(number, level)
     weight = z**2 / draws
     middle = (share + weight / 2) / (1 + weight)
     half = z / (1 + weight) * np.sqrt(share * (1 - share) / draws + weight / (4 * draws))
     # Rounding must not leave the share itself outside.
     low, high = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
     return np.minimum(low, share), np.maximum(high, share)
+
+
+def students_t(images: int, level: float) -> float:
+    """Standard errors from the middle to the ends of an interval over so many images."""
+    from scipy.special import stdtrit  # slow to import, and reading a result needs none of it
+
+    return float(stdtrit(images - 1, (1 + level) / 2))
 
 
 def _enough(values: Array) -> int:

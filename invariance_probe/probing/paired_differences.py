@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..alignment.intervals import students_t
 from .options import FLOOR
 from .result import Result
 from .shares import SHARES, SMALLEST_GAP
@@ -130,11 +131,9 @@ def _pseudo(values: Array) -> Array:
 
 def _ends(values: Array, level: float) -> tuple[Array, Array, Array]:
     """The statistic of all images and the ends of its interval, as `alignment.interval`."""
-    from scipy.special import stdtrit
-
     number = values.shape[-1] - 1
     spread = _pseudo(values).std(axis=-1, ddof=1) / np.sqrt(number)
-    half = float(stdtrit(number - 1, (1 + level) / 2)) * spread
+    half = students_t(number, level) * spread
     return values[..., 0], values[..., 0] - half, values[..., 0] + half
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..alignment import interval, ratio
 from ..errors import ProbeError
 from ..probing import Result
+from ..probing.assemble import quotient
 from ..probing.shares import read_off, readable
 from ._decimals import with_interval
 from ._escaping import markdown_text, one_row
@@ -127,22 +128,17 @@ def _rungs(result: Result, errors: Array, variance: Array) -> dict[str, tuple[fl
     level = float(result.provenance.get("options", {}).get("level", 0.95))
     rungs = result.axes["rung"]
     value = ratio(errors, variance)
-    low, high = interval(_ratio, errors, variance, level=level)
+    low, high = interval(quotient, errors, variance, level=level)
     low = np.maximum(low, 0)
     out = {rung: (float(value[i]), float(low[i]), float(high[i])) for i, rung in enumerate(rungs)}
     for name in [name for name in readable(rungs) if name in READ]:
 
         def of(sums: Array, energy: Array, name: str = name) -> Array:
-            return read_off(np.moveaxis(_ratio(sums, energy), -2, -1), rungs, name)
+            return read_off(np.moveaxis(quotient(sums, energy), -2, -1), rungs, name)
 
         ends = interval(of, errors, variance, level=level)
         out[name] = (float(read_off(value, rungs, name)), float(ends[0]), float(ends[1]))
     return out
-
-
-def _ratio(errors: Array, variance: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return errors / variance
 
 
 def _wide(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...alignment import interval
 from ...probing import OracleResult, Result
+from ...probing.assemble import quotient
 from ...probing.options import FLOOR
 from ...probing.oracle_result import with_interval
 from ...probing.shares import read_off
@@ -211,8 +212,7 @@ def _estimate(
     """A function of residuals (..., rungs) with its interval, from sums (rungs, images)."""
 
     def statistic(errors: Array, energy: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return of(np.moveaxis(errors / energy, 0, -1))
+        return of(np.moveaxis(quotient(errors, energy), 0, -1))
 
     low, high = interval(statistic, sums, variance, level=_level(result))
     value = statistic(sums.sum(-1, keepdims=True), variance.sum(keepdims=True))[0]
@@ -225,10 +225,6 @@ def _level(result: Result | OracleResult) -> float:
 
 def _estimates(result: Result | OracleResult, sums: Array, weights: Array) -> list[Estimate]:
     """Σ sums / Σ weights over images with intervals, paired."""
-
-    def quotient(top: Array, bottom: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return top / bottom
 
     low, high = interval(quotient, sums, weights, level=_level(result))
     value = quotient(sums.sum(axis=-1), weights.sum(axis=-1))
