@@ -50,7 +50,7 @@ def bare_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
 def millimetres(text: str) -> float:
     """A figure's width, refused before any work."""
     from invariance_probe.errors import ProbeError
-    from invariance_probe.reporting.style import checked_width
+    from invariance_probe.reporting.drawing.style import checked_width
 
     try:
         return float(checked_width(float(text)) or 0.0)

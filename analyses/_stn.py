@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from invariance_probe.data.examples import Examples
-    from invariance_probe.networks.architecture import Architecture
+    from invariance_probe.data.examples.examples import Examples
+    from invariance_probe.networks.stn.architecture import Architecture
     from invariance_probe.training import Progress, Recipe, TrainConfig, TrainedRun
 
 OVERVIEW = "overview"
@@ -39,7 +39,7 @@ def training_arguments(made: argparse.ArgumentParser) -> None:
 
 def recipes_of(asked: argparse.Namespace, data: Sequence[str]) -> dict[str, Recipe]:
     """The recipe for every data set, changed as asked."""
-    from invariance_probe._console.reading import arguments
+    from invariance_probe.console.reading import arguments
     from invariance_probe.errors import ProbeError
     from invariance_probe.training import preset
 
@@ -51,7 +51,7 @@ def recipes_of(asked: argparse.Namespace, data: Sequence[str]) -> dict[str, Reci
 
 def fields_of(asked: argparse.Namespace) -> dict[str, Any]:
     """Fields of the architectures, as asked."""
-    from invariance_probe._console.reading import arguments
+    from invariance_probe.console.reading import arguments
 
     given = arguments(asked.network_arg, "--network-arg", "reduction=1") or {}
     return {"width": asked.width, **given}
@@ -115,7 +115,7 @@ def trained(
     asked: argparse.Namespace,
 ) -> dict[str, TrainedRun]:
     """Train what is missing of all plans, each into the folder of its name; saved on Ctrl-C."""
-    from invariance_probe._console.stopping import stopping
+    from invariance_probe.console.stopping import stopping
     from invariance_probe.training import train_run
 
     runs = {}
@@ -135,7 +135,7 @@ def errors_of(
     key: str, trained: TrainedRun, test: Examples, asked: argparse.Namespace
 ) -> pd.DataFrame:
     """Errors of a run by seed and pass, with its name and the parameters of its network."""
-    from invariance_probe.training.tables import evaluate_run
+    from invariance_probe.training.runs.errors import evaluate_run
 
     print(f"{key}: testing {len(trained.networks)} networks", flush=True)
     found = evaluate_run(
@@ -151,7 +151,7 @@ def measured(
     """Errors of all runs, pose statistics where there are poses, and the poses by run and seed."""
     import pandas as pd
 
-    from invariance_probe.training.pose_runs import run_pose_statistics, run_poses
+    from invariance_probe.training.poses.runs import run_pose_statistics, run_poses
 
     errors, statistics, poses = [], [], {}
     for key, one in runs.items():
@@ -204,7 +204,7 @@ def pose_figures(
     Each run, with its tables of poses by seed, is shown by its first seed.
     """
     from invariance_probe.reporting import plot_aligned, plot_class_means, plot_pose_histogram
-    from invariance_probe.training.pose_statistics import varied_kinds
+    from invariance_probe.training.poses.statistics import varied_kinds
 
     if not shown:
         return

@@ -45,8 +45,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe every group and write all of them, or nothing."""
     from invariance_probe.probing import run_config
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_residuals, save_figures, to_markdown
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     groups = folders(asked.transforms)
     parts = (*groups, OVERVIEW)

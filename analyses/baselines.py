@@ -49,9 +49,9 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Measure every group and write all of them, or nothing."""
     from invariance_probe.probing import baselines
     from invariance_probe.probing.config import load_images, load_network
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_baselines, write_figure
     from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     groups = folders(asked.transforms)  # the cheapest checks come first
     parts = (*groups, OVERVIEW)

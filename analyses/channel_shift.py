@@ -50,9 +50,9 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     import pandas as pd
 
     from invariance_probe.probing import run_config
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import save_figures
     from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     groups = folders(asked.transforms)
     parts = (*groups, OVERVIEW)
@@ -93,7 +93,7 @@ def overview(result: Result) -> pd.DataFrame:
 
 def tuning(result: Result) -> list[pd.DataFrame]:
     """Preferred angle or scale of every channel, where the result has such transformations."""
-    from invariance_probe.probing.tuning import tuning_summary
+    from invariance_probe.probing.ladder.tuning import tuning_summary
 
     turned = set(result.tuning["kind"]) & {"rotation", "scaling"}
     return [tuning_summary(result)] if turned else []

@@ -59,10 +59,10 @@ def main(words: Sequence[str] | None = None) -> int:
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe every network, compare them, and write all of it, or nothing."""
     from invariance_probe.probing import compare, run_config
-    from invariance_probe.probing.pairing import parse_pairs
-    from invariance_probe.probing.storage import check_free, whole_folder
+    from invariance_probe.probing.comparison.pairing import parse_pairs
     from invariance_probe.reporting import comparison_markdown, write_comparison
     from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import check_free, whole_folder
 
     match = parse_pairs(asked.match) if asked.match else None
     configs = planned(asked, match)  # the cheapest checks come first

@@ -40,7 +40,7 @@ from _stn import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
-    from invariance_probe.data.examples import Examples
+    from invariance_probe.data.examples.examples import Examples
     from invariance_probe.training import TrainConfig, TrainedRun
 
 FAMILIES = ("affine", "projective", "tps")
@@ -66,7 +66,6 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, test all, and write the overview whole or not at all."""
     import pandas as pd
 
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import (
         beside_published,
         plot_published,
@@ -74,8 +73,9 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         published_markdown,
         write_figure,
     )
+    from invariance_probe.reporting.experiments.published_tables import published_names
     from invariance_probe.reporting.files import check_formats
-    from invariance_probe.reporting.published_tables import published_names
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
     from invariance_probe.training import training_budget
 
     check_formats(asked.formats)
@@ -111,8 +111,8 @@ def planned(
     asked: argparse.Namespace,
 ) -> tuple[dict[str, tuple[TrainConfig, Examples]], dict[str, Examples]]:
     """What is to be trained, by "data/network-family", and test examples; checked before work."""
-    from invariance_probe.reporting.published import NO_FAMILY, published_networks
-    from invariance_probe.reporting.published_tables import published_names
+    from invariance_probe.reporting.experiments.published import NO_FAMILY, published_networks
+    from invariance_probe.reporting.experiments.published_tables import published_names
     from invariance_probe.training import architecture_for
 
     recipes, given = recipes_of(asked, asked.data), fields_of(asked)

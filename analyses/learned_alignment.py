@@ -48,17 +48,17 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe the networks of every run and write everything or nothing."""
     import pandas as pd
 
-    from invariance_probe.probing.learned import learned_alignment, merged_residuals
+    from invariance_probe.probing.oracles.learned import learned_alignment, merged_residuals
     from invariance_probe.probing.provenance import environment
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_learned, write_figure
-    from invariance_probe.reporting.files import check_formats
-    from invariance_probe.reporting.learned_tables import (
+    from invariance_probe.reporting.experiments.learned_tables import (
         learned_latex,
         learned_markdown,
         learned_rows,
         learned_table,
     )
+    from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     check_formats(asked.formats)
     check_free(asked.out, overwrite=asked.overwrite)
@@ -105,8 +105,8 @@ def planned(
     from invariance_probe.errors import ProbeError
     from invariance_probe.geometry import parse_transforms
     from invariance_probe.networks import build_network
-    from invariance_probe.probing.learned import aligned_layer, default_transforms
-    from invariance_probe.training.runs import MODEL, run_config, seed_folder
+    from invariance_probe.probing.oracles.learned import aligned_layer, default_transforms
+    from invariance_probe.training.runs.trained_run import MODEL, run_config, seed_folder
 
     plans: list[tuple[TrainConfig, int, Network, str, ImageSet]] = []
     sets: dict[Any, ImageSet] = {}

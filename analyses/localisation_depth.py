@@ -50,9 +50,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, measure all, and write the overview whole or not at all."""
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import write_figure
-    from invariance_probe.reporting.depths import (
+    from invariance_probe.reporting.experiments.depths import (
         depth_latex,
         depth_markdown,
         depth_rows,
@@ -60,6 +59,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         plot_depths,
     )
     from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     check_formats(asked.formats)
     check_free(asked.out / OVERVIEW, overwrite=asked.overwrite)

@@ -48,8 +48,8 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     from invariance_probe.geometry import parse_transforms
     from invariance_probe.probing import oracle, run_config
     from invariance_probe.probing.config import load_images, load_network
-    from invariance_probe.probing.storage import check_free, whole_folder
     from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import check_free, whole_folder
 
     transforms = " ".join(asked.transforms)
     parse_transforms(transforms)  # the cheapest checks come first
@@ -85,7 +85,6 @@ def write_overview(
     width: float | None = None,
 ) -> str:
     """Write tables and figures that hold both; returns what tells most, as Markdown."""
-    from invariance_probe.probing.storage import FIGURES
     from invariance_probe.reporting import (
         oracle_latex,
         oracle_markdown,
@@ -95,6 +94,7 @@ def write_overview(
         rungs_markdown,
         write_figure,
     )
+    from invariance_probe.running.folders import FIGURES
 
     labelled = found.untransformed_accuracy >= 0
     measures = [name for name in MEASURES if labelled or name != "accuracy"]

@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Run the parts that are asked for and not there yet."""
     from invariance_probe.errors import ProbeError
-    from invariance_probe.training.progress import write_atomically
+    from invariance_probe.running.files import write_atomically
 
     every = (*PROBES, *CLASSIFIERS)
     for name in (*(asked.only or ()), *asked.skip):

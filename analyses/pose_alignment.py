@@ -50,11 +50,11 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     import pandas as pd
 
     from invariance_probe.data.catalogue import load_examples
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import write_figure
     from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
     from invariance_probe.training import load_run
-    from invariance_probe.training.pose_runs import run_pose_statistics, run_poses
+    from invariance_probe.training.poses.runs import run_pose_statistics, run_poses
 
     check_formats(asked.formats)
     check_free(asked.out, overwrite=asked.overwrite)

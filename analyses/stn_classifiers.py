@@ -49,7 +49,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, measure all, and write the overview whole or not at all."""
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import (
         classifier_latex,
         classifier_markdown,
@@ -57,6 +56,7 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
         write_figure,
     )
     from invariance_probe.reporting.files import check_formats
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     check_formats(asked.formats)
     check_free(asked.out / OVERVIEW, overwrite=asked.overwrite)

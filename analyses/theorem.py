@@ -54,9 +54,9 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     from invariance_probe.networks.symmetry import asymmetry, symmetrised
     from invariance_probe.probing import Options, probe
     from invariance_probe.probing.config import load_images
-    from invariance_probe.probing.storage import FIGURES, check_free, whole_folder
     from invariance_probe.reporting import plot_theorem, theorem_table
     from invariance_probe.reporting.files import check_formats, write_figure
+    from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     moves = parse_transforms(asked.transforms)  # the cheapest checks come first
     turned = [move for move in moves if move.kind == "rotation"] or list(moves)

@@ -17,8 +17,8 @@ import numpy as np
 
 from invariance_probe.alignment import interval, proportion_interval
 from invariance_probe.probing import Result, load_result
-from invariance_probe.probing.paired_differences import _flips, _pseudo, _studentised
-from invariance_probe.probing.shares import read_off, readable
+from invariance_probe.probing.comparison.paired_differences import _flips, _pseudo, _studentised
+from invariance_probe.probing.ladder.shares import read_off, readable
 
 NUMBERS = (20, 50, 100, 400)
 SHARES = (0.01, 0.05, 0.2, 0.5, 0.9, 0.99)

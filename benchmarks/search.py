@@ -27,12 +27,7 @@ from torch import Tensor
 
 from invariance_probe.alignment import ErrorSurface, SpatialMoments, best_alignment
 from invariance_probe.alignment.search import ANGLES, SCALES, grid_samplings
-from invariance_probe.geometry import (
-    image_frame,
-    rotation,
-    scaling,
-    warp,
-)
+from invariance_probe.geometry import image_frame, rotation, scaling, warp
 
 IMAGES = 64
 # (side, channels, least speed-up asked for)

@@ -166,7 +166,7 @@ class _Digits:
     """The package's digits as a torchvision-style data set, repeated to the length of MNIST."""
 
     def __init__(self, turned: Callable) -> None:
-        from invariance_probe.data.digits import _load
+        from invariance_probe.data.images.digits import _load
 
         self.images, self.labels = _load()
         self.turned = turned
@@ -187,7 +187,7 @@ def _sampler(arguments: argparse.Namespace) -> list[dict[str, object]]:
     from torch.nn import functional
 
     from invariance_probe.geometry import sample
-    from invariance_probe.networks.warps import unit_grid
+    from invariance_probe.networks.stn.warps import unit_grid
 
     torch.set_num_threads(arguments.threads)
     rows = []

@@ -25,19 +25,14 @@ _ERROR = re.compile(r"(?<![\w.`])ProbeError(?![\w`])")
 
 
 def public_names(package: Path = PACKAGE) -> dict[str, dict[str, str]]:
-    """Paths by name and room, of the names that a room lists in its `__all__`.
-
-    A function in a file of its own name is only found behind the file: `probing.oracle.oracle`.
-    """
+    """Paths by name and room, of the names that a room lists in its `__all__`."""
     paths: dict[str, dict[str, str]] = defaultdict(dict)
     for page in sorted(package.glob("[a-z]*/__init__.py")):
         room = page.parent
         for node in ast.parse(page.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 for name in ast.literal_eval(node.value):
-                    hidden = (room / f"{name}.py").exists() or (room / name).is_dir()
-                    parts = (package.name, room.name, name, *([name] if hidden else []))
-                    paths[name][room.name] = ".".join(parts)
+                    paths[name][room.name] = f"{package.name}.{room.name}.{name}"
     return paths
 
 

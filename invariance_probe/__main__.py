@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from invariance_probe._console.signals import listen
+from invariance_probe.console.signals import listen
 
 
 def main() -> None:

@@ -12,22 +12,16 @@ from typing import Annotated
 
 import typer
 
-from ._console import (
-    animating,
-    comparing,
-    demonstrating,
-    ending,
-    probing,
-    reading,
-    reporting,
-    signals,
-    talk,
-    training,
-    writing,
-)
-from ._console import options as opt
-from ._console import trust_options as allow
 from ._version import __version__
+from .console import ending, reading, signals, talk, writing
+from .console import options as opt
+from .console import trust_options as allow
+from .console.commands import animate as animating
+from .console.commands import compare as comparing
+from .console.commands import demo as demonstrating
+from .console.commands import probe as probing
+from .console.commands import report as reporting
+from .console.commands import train as training
 
 app = typer.Typer(
     cls=ending.Commands,
@@ -152,7 +146,7 @@ def show_layers(
     everything: opt.AllLayers = False,
 ) -> None:
     """List the layers of a network and where their cells sit."""
-    from ._console import layer_tables
+    from .console.commands import layers as layer_tables
     from .networks import build_network
 
     with talk.progress("measuring") as report:
@@ -189,8 +183,8 @@ def plot(
     folder = out or result / "figures"
     writing.check_no_figures(folder, chosen, overwrite=overwrite)
     from .probing import load_result
-    from .probing.folders import added_files
-    from .probing.storage import altered
+    from .running.folders import added_files
+    from .running.storage import altered
 
     loaded = load_result(result)
     for line in altered(loaded.provenance):

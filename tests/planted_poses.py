@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invariance_probe.data.examples import Batch
+from invariance_probe.data.examples.examples import Batch
 
 CANVAS = 20
 Rule = Callable[[Tensor, Tensor], Tensor]  # (applied (n, 3, 3), labels (n)) -> poses (n, 3, 3)

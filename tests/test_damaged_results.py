@@ -20,8 +20,8 @@ from invariance_probe import cli
 from invariance_probe.errors import ProbeError
 from invariance_probe.probing import Options, ProbeConfig, load_oracle, load_result, oracle
 from invariance_probe.probing.config import load_images, load_network, run_config
-from invariance_probe.reporting.report.content import content
-from invariance_probe.reporting.report.runs import as_runs
+from invariance_probe.reporting.reports.contents import content
+from invariance_probe.reporting.reports.runs import as_runs
 
 COMMANDS = ("plot {0} --out figures", "report {0} --no-viewer --out page", "verify {0}",
             "compare {0} whole --out against", "animate {0} --html page.html")  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "invariance_probe"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-ROOMS = ("geometry", "networks", "data", "alignment", "probing", "training", "reporting")
-ROOMS += ("testing", "_console", "cli")
+ROOMS = ("geometry", "networks", "data", "alignment", "running", "probing", "training")
+ROOMS += ("reporting", "testing", "console", "cli")
 LEAVES = ("_allocator", "_foreign", "_limits", "_version", "errors")
 ALLOWED = {room: set(ROOMS[: index + 1]) for index, room in enumerate(ROOMS)}
 ALLOWED["alignment"] = {"geometry", "alignment"}
+ALLOWED["running"] = {"alignment", "running"}
+ALLOWED["training"] -= {"probing"}
+FOLDERS = sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
 
 PUBLIC = {
     "Frame",
@@ -54,6 +58,11 @@ PUBLIC = {
 each_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE))
 )
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def run_python(code: str) -> str:
@@ -157,10 +166,12 @@ def test_the_version_is_the_same_everywhere() -> None:
 # --- order of the rooms ------------------------------------------------------------------------
 
 
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, top-level name below invariance_probe) of every import of the package's own."""
+@functools.cache
+def imported(path: Path) -> list[tuple[int, str]]:
+    """(line, dotted name below invariance_probe) of every import of the package's own."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found = []
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             full = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -170,9 +181,10 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
         else:
             continue
         for name in full:
-            first, *rest = name.split(".")
+            first, _, rest = name.partition(".")
             if first == "invariance_probe" and rest:
-                yield node.lineno, rest[0]
+                found.append((node.lineno, rest))
+    return found
 
 
 def test_every_file_belongs_to_a_room() -> None:
@@ -186,8 +198,49 @@ def test_imports_go_one_way(path: Path) -> None:
     if here in ("__init__", "__main__"):
         return
     allowed = {*ALLOWED.get(here, set()), *LEAVES, "__version__"}
-    wrong = [f"line {line}: {name}" for line, name in imported(path) if name not in allowed]
+    wrong = [
+        f"line {line}: {name}"
+        for line, name in imported(path)
+        if name.partition(".")[0] not in allowed
+    ]
     assert not wrong, f"{here} must not import {wrong}"
+
+
+each_folder = pytest.mark.parametrize(
+    "folder", FOLDERS, ids=lambda folder: str(folder.relative_to(PACKAGE))
+)
+
+
+@each_folder
+def test_a_folder_holds_few_things(folder: Path) -> None:
+    held = {path.stem for path in folder.iterdir() if (path / "__init__.py").exists()}
+    held |= {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert len(held) <= 14
+
+
+@each_folder
+def test_what_a_folder_holds_is_imported_without_a_circle(folder: Path) -> None:
+    start = ".".join(folder.relative_to(PACKAGE).parts) + "."
+    needs: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        here = path.relative_to(folder).parts[0].removesuffix(".py")
+        names = [name.removeprefix(start) for _, name in imported(path) if name.startswith(start)]
+        needs.setdefault(here, set()).update(name.partition(".")[0] for name in names)
+    needs.pop("__init__", None)
+    order = TopologicalSorter({here: names - {here} for here, names in needs.items()})
+    order.prepare()  # raises CycleError, which names the circle
+
+
+@each_module
+def test_what_is_private_to_a_folder_is_imported_only_inside(path: Path) -> None:
+    inside = ".".join(path.relative_to(PACKAGE).parts[:-1])
+    for line, name in imported(path):
+        parts = name.split(".")
+        for index, part in enumerate(parts):
+            owner = ".".join(parts[:index])
+            module = PACKAGE.joinpath(*parts[: index + 1]).with_suffix(".py")
+            if part.startswith("_") and module.exists():
+                assert f"{inside}.".startswith(f"{owner}." if owner else ""), f"line {line}: {name}"
 
 
 # --- house rules -------------------------------------------------------------------------------
@@ -195,7 +248,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 @each_module
 def test_every_module_starts_with_a_docstring(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert ast.get_docstring(parsed(path))
 
 
 @each_module
@@ -207,7 +260,7 @@ def test_every_module_is_short(path: Path) -> None:
 def test_the_library_is_silent(path: Path) -> None:
     talks = path.relative_to(PACKAGE).parts[0].removesuffix(".py") == "cli"
     wrong = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Assert):
             wrong.append(f"line {node.lineno}: assert")
         elif isinstance(node, ast.Call):

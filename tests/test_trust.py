@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from invariance_probe import cli
 from invariance_probe.errors import ProbeError
 from invariance_probe.networks import build_network
-from invariance_probe.networks.factories import is_own_network
-from invariance_probe.probing import (
+from invariance_probe.networks.building.factories import is_own_network
+from invariance_probe.probing import (  # fmt: skip
     Options,
     ProbeConfig,
     Untrusted,
@@ -24,9 +24,9 @@ from invariance_probe.probing import (
     pictures_of,
     replay,
     run_config,
-)  # fmt: skip
-from invariance_probe.probing.trust import allowing, stored_config, untrusted
-from invariance_probe.probing.verification import verify
+)
+from invariance_probe.probing.verification.trust import allowing, stored_config, untrusted
+from invariance_probe.probing.verification.verify import verify
 
 STRANGER = """
 from pathlib import Path

@@ -1,19 +1,19 @@
 """Images to measure on and to train on: digits of the package, folders, arrays, data sets."""
 
-from .arrays import array_images
 from .catalogue import example_names, load_examples
-from .datasets import torchvision_images
-from .digits import embedded_digits
 from .distortions import AddedDigits, DistortedDigits
-from .examples import Batch, Draw, Examples
-from .fixed import FixedExamples
-from .folders import image_folder
-from .hdf5 import hdf5_images
-from .images import ImageSet
-from .npz import npz_images
-from .opening import is_stored, open_images
-from .shards import shard_images
-from .upright import folder_examples, upright_examples
+from .examples.examples import Batch, Draw, Examples
+from .examples.fixed import FixedExamples
+from .examples.upright import folder_examples, upright_examples
+from .images.arrays import array_images
+from .images.digits import embedded_digits
+from .images.folders import image_folder
+from .images.hdf5 import hdf5_images
+from .images.image_set import ImageSet
+from .images.npz import npz_images
+from .images.opening import is_stored, open_images
+from .images.shards import shard_images
+from .images.torchvision import torchvision_images
 
 __all__ = [
     "AddedDigits",

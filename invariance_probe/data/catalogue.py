@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import ProbeError
 from .digit_sets import digit_examples, digit_set_names
-from .examples import Examples
-from .upright import folder_examples
+from .examples.examples import Examples
+from .examples.upright import folder_examples
 
 FOLDER = "folder:"
 
@@ -85,13 +85,13 @@ def _svhn_digits(root: Path | None, train: bool, number: int | None, seed: int |
 
 
 def _plankton(root: Path | None, train: bool, number: int | None, seed: int | None) -> Examples:
-    from .plankton import plankton_examples
+    from .examples.plankton import plankton_examples
 
     return plankton_examples(_needed(root, "plankton"), train, number=number)
 
 
 def _street(root: Path | None, train: bool, number: int | None, seed: int | None) -> Examples:
-    from .street import street_numbers
+    from .street.numbers import street_numbers
 
     return street_numbers(train, number=number, seed=seed or 0)
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError
-from ._sizes import Size, size_text
-from .arrays import array_images
-from .datasets import torchvision_images
-from .digits import embedded_digits
 from .distortions import VARIANTS, AddedDigits, DistortedDigits, measured_normalisation
-from .examples import Examples
-from .images import ImageSet
-from .upright import measured_statistics, upright_examples
+from .examples.examples import Examples
+from .examples.upright import measured_statistics, upright_examples
+from .images.arrays import array_images
+from .images.digits import embedded_digits
+from .images.image_set import ImageSet
+from .images.torchvision import torchvision_images
+from .sizes import Size, size_text
 
 _Values = tuple[float, ...]
 _MNIST: tuple[_Values, _Values] = ((0.1307,), (0.3081,))

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ProbeError
-from .datasets import mnist_file
-from .digits import FILES, IMAGES, LABELS
+from .images.digits import FILES, IMAGES, LABELS
+from .images.torchvision import mnist_file
 
 PACKED = (IMAGES, LABELS)
 

@@ -12,7 +12,6 @@ from .batched import (
 )
 from .frames import Frame, image_frame
 from .grids import sample, sampling_grid, warp_each
-from .masks import coverage, valid_cells
 from .resampling import sampling_operator, source_matrix, warp
 from .sequences import parse_transforms, rotations, scalings
 from .thin_plate import control_points, thin_plate_grid
@@ -27,6 +26,7 @@ from .transforms import (
     shear,
     translation,
 )
+from .valid_cells import coverage, valid_cells
 
 __all__ = [
     "Frame",

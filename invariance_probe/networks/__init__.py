@@ -1,26 +1,26 @@
 """Networks: built by name, loaded safely, their layers, maps and frames."""
 
-from .activations import Activations, check_finite
-from .architecture import Architecture, parse_architecture
-from .build import build_network, network_names
-from .checkpoints import Fit, State, file_sha256, load_checkpoint, load_state, read_state
-from .choice import default_layers, framed_layers
-from .classifiers import MnistCNN
+from .building.build import build_network, network_names
 from .controls import gaussian_derivatives, orbit_bank, oriented_bank, pointwise
-from .frames import (
+from .frames.measure import (
     LayerFrame,
     find_frames,
     measure_frames,
     nearest_aligned_size,
     nearest_aligned_sizes,
 )
-from .layers import LayerInfo, list_layers, select_layers
-from .layouts import Layout, measure_layouts
+from .layer_choice import default_layers, framed_layers
+from .layers.activations import Activations, check_finite
+from .layers.layouts import Layout, measure_layouts
+from .layers.listing import LayerInfo, list_layers, select_layers
+from .mnist_cnn import MnistCNN
 from .network import Network, Preset
-from .stn import Alignment, Classifier, build_classifier
+from .stn.architecture import Architecture, parse_architecture
+from .stn.classifier import Alignment, Classifier, build_classifier
+from .stn.transformer import SpatialTransformer, in_parallel, still_transformers
+from .stn.warps import WarpFamily, warp_family
 from .symmetry import asymmetry, symmetrised, symmetry_path
-from .transformer import SpatialTransformer, in_parallel, still_transformers
-from .warps import WarpFamily, warp_family
+from .weights.load import Fit, State, file_sha256, load_checkpoint, load_state, read_state
 
 __all__ = [
     "Activations",

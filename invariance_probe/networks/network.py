@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .fit import Fit
+from .weights.match import Fit
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 """Probing: from network, transformations and images to a result, in one streaming pass."""
 
-from .baselines import baselines
-from .comparison import Comparison, compare, load_comparison
+from .baseline_measures import baselines
+from .comparison.compared import Comparison, compare, load_comparison
 from .config import ProbeConfig, run_config
+from .ladder.tuning import tuning_summary
 from .options import RUNGS, Options
-from .oracle import oracle
-from .oracle_result import OracleResult, load_oracle
-from .picture_values import Pictures, load_pictures
-from .pictures import pictures_of, take_pictures
-from .replayed import replay
+from .oracles.result import OracleResult, load_oracle
+from .oracles.run import oracle
+from .pictures.taking import pictures_of, take_pictures
+from .pictures.values import Pictures, load_pictures
 from .result import Result, load_result
 from .run import probe, split
-from .trust import Untrusted
-from .tuning import tuning_summary
+from .verification.replay import replay
+from .verification.trust import Untrusted
 
 __all__ = [
     "RUNGS",

@@ -15,12 +15,12 @@ from ..data import ImageSet, embedded_digits, is_stored, open_images, torchvisio
 from ..errors import ProbeError
 from ..geometry import parse_transforms
 from ..networks import Network, build_network
-from ..networks.build import check_arguments
-from .distributed import current_group
+from ..networks.building.build import check_arguments
+from ..running.processes import current_group
+from ..running.resume import Unfinished
 from .options import Options
 from .result import Result
 from .run import Progress, probe
-from .unfinished import Unfinished
 
 _KINDS: dict[str, Any] = {
     "network": str,

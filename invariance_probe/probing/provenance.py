@@ -15,11 +15,11 @@ from torch import nn
 
 from .. import __version__
 from ..data import ImageSet
-from ..data._sizes import size_text
+from ..data.sizes import size_text
 from ..geometry import Transform
 from ..networks import LayerFrame, Network, nearest_aligned_sizes
-from .inputs import Inputs
-from .layer_state import LayerState
+from .bench.inputs import Inputs
+from .ladder.layer_state import LayerState
 from .options import Options
 
 _FEW = 9  # compared cells: fewer are hardly an average

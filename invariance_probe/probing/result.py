@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from .._limits import is_real
 from ..errors import ProbeError
 from ..geometry import Transform
-from ._plots import Plots, as_html
-from .hashes import content_hash
-from .schema import axes_of, check_array, check_names
-from .storage import TABLES, damage_named, read_folder, write_folder
+from ..running.hashes import content_hash
+from ..running.plots import Plots, as_html
+from ..running.schema import axes_of, check_array, check_names
+from ..running.storage import TABLES, damage_named, read_folder, write_folder
 
 AXES = ("layer", "transform", "rung", "image")
 

@@ -17,22 +17,22 @@ from ..errors import ProbeError
 from ..geometry import Transform
 from ..networks import Activations, Network, framed_layers
 from ..networks.network import resolved
-from .assemble import assemble
-from .batch_size import with_batch_size
-from .borders import with_margins
-from .devices import find_device, home_of
-from .distributed import Group, current_group
-from .inputs import Inputs
-from .layer_state import LayerState
-from .look import Looker, Meter, Progress, half_warnings
-from .memory import blocks_of, bytes_text, memory_limit, transform_bytes
+from ..running.devices import find_device, home_of
+from ..running.processes import Group, current_group
+from ..running.resume import Unfinished
+from .bench.batch_size import with_batch_size
+from .bench.borders import with_margins
+from .bench.inputs import Inputs
+from .bench.look import Looker, Meter, Progress, half_warnings
+from .bench.memory import blocks_of, bytes_text, memory_limit, transform_bytes
+from .bench.passes import Passes
+from .bench.plan import as_transforms, batches, check_channels, check_shares, measuring, split
+from .bench.purity import check_purity
+from .ladder.assemble import assemble
+from .ladder.layer_state import LayerState
 from .options import AUTO, Options, memory_size
-from .passes import Passes
-from .plan import as_transforms, batches, check_channels, check_shares, measuring, split
 from .provenance import describe_run, state_sha256
-from .purity import check_purity
 from .result import Result
-from .unfinished import Unfinished
 
 __all__ = [
     "Progress", "as_transforms", "batches", "check_channels", "measuring", "probe", "split",

@@ -8,40 +8,44 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .report import cite, report
+from .reports import cite, report
 
 if TYPE_CHECKING:
-    from .aligned import plot_aligned, plot_class_means
-    from .baselines import plot_baselines
-    from .channels import plot_channel_shift, plot_moved
-    from .classifier_tables import classifier_latex, classifier_markdown, classifier_table
-    from .comparison import plot_comparison, plot_training_course
     from .comparison_files import write_comparison
-    from .comparison_tables import comparison_latex, comparison_markdown
-    from .composition import plot_composition
-    from .curves import plot_residuals
+    from .experiments.classifier_tables import (
+        classifier_latex,
+        classifier_markdown,
+        classifier_table,
+    )
+    from .experiments.learned import plot_learned
+    from .experiments.published_figure import plot_published
+    from .experiments.published_tables import beside_published, published_latex, published_markdown
+    from .experiments.theorem import plot_theorem, theorem_table
+    from .figures.baselines import plot_baselines
+    from .figures.channels import plot_channel_shift, plot_moved
+    from .figures.classifiers.aligned import plot_aligned, plot_class_means
+    from .figures.classifiers.history import plot_history
+    from .figures.classifiers.poses import plot_pose_histogram
+    from .figures.comparison import plot_comparison, plot_training_course
+    from .figures.composition import plot_composition
+    from .figures.gain import plot_gain
+    from .figures.gallery import plot_gallery
+    from .figures.ladder import plot_ladder
+    from .figures.landscape import plot_landscape
+    from .figures.oracle import plot_oracle
+    from .figures.residuals import plot_residuals
+    from .figures.spread import plot_spread
+    from .figures.tuning import plot_tuning
     from .files import save_figures, write_figure
-    from .gallery import plot_gallery
-    from .heatmap import plot_gain
-    from .history import plot_history
-    from .ladder import plot_ladder
-    from .landscape import plot_landscape
-    from .learned import plot_learned
-    from .oracle import plot_oracle
-    from .oracle_tables import (
+    from .tables.comparison import comparison_latex, comparison_markdown
+    from .tables.ladder import ladder_table, to_latex, to_markdown
+    from .tables.oracle import (
         oracle_latex,
         oracle_markdown,
         oracle_table,
         rungs_and_accuracies,
         rungs_markdown,
     )
-    from .poses import plot_pose_histogram
-    from .published_figure import plot_published
-    from .published_tables import beside_published, published_latex, published_markdown
-    from .spread import plot_spread
-    from .tables import ladder_table, to_latex, to_markdown
-    from .theorem import plot_theorem, theorem_table
-    from .tuning import plot_tuning
 
 __all__ = [
     "beside_published",
@@ -90,37 +94,41 @@ __all__ = [
 ]
 
 _MODULES = {
-    "aligned": ("plot_aligned", "plot_class_means"),
-    "baselines": ("plot_baselines",),
-    "channels": ("plot_channel_shift", "plot_moved"),
-    "classifier_tables": ("classifier_latex", "classifier_markdown", "classifier_table"),
-    "comparison": ("plot_comparison", "plot_training_course"),
+    "figures.classifiers.aligned": ("plot_aligned", "plot_class_means"),
+    "figures.baselines": ("plot_baselines",),
+    "figures.channels": ("plot_channel_shift", "plot_moved"),
+    "experiments.classifier_tables": (
+        "classifier_latex",
+        "classifier_markdown",
+        "classifier_table",
+    ),
+    "figures.comparison": ("plot_comparison", "plot_training_course"),
     "comparison_files": ("write_comparison",),
-    "comparison_tables": ("comparison_latex", "comparison_markdown"),
-    "composition": ("plot_composition",),
-    "curves": ("plot_residuals",),
+    "tables.comparison": ("comparison_latex", "comparison_markdown"),
+    "figures.composition": ("plot_composition",),
+    "figures.residuals": ("plot_residuals",),
     "files": ("save_figures", "write_figure"),
-    "gallery": ("plot_gallery",),
-    "heatmap": ("plot_gain",),
-    "history": ("plot_history",),
-    "ladder": ("plot_ladder",),
-    "landscape": ("plot_landscape",),
-    "learned": ("plot_learned",),
-    "oracle": ("plot_oracle",),
-    "oracle_tables": (
+    "figures.gallery": ("plot_gallery",),
+    "figures.gain": ("plot_gain",),
+    "figures.classifiers.history": ("plot_history",),
+    "figures.ladder": ("plot_ladder",),
+    "figures.landscape": ("plot_landscape",),
+    "experiments.learned": ("plot_learned",),
+    "figures.oracle": ("plot_oracle",),
+    "tables.oracle": (
         "oracle_latex",
         "oracle_markdown",
         "oracle_table",
         "rungs_and_accuracies",
         "rungs_markdown",
     ),
-    "poses": ("plot_pose_histogram",),
-    "published_figure": ("plot_published",),
-    "published_tables": ("beside_published", "published_latex", "published_markdown"),
-    "spread": ("plot_spread",),
-    "tables": ("ladder_table", "to_latex", "to_markdown"),
-    "theorem": ("plot_theorem", "theorem_table"),
-    "tuning": ("plot_tuning",),
+    "figures.classifiers.poses": ("plot_pose_histogram",),
+    "experiments.published_figure": ("plot_published",),
+    "experiments.published_tables": ("beside_published", "published_latex", "published_markdown"),
+    "figures.spread": ("plot_spread",),
+    "tables.ladder": ("ladder_table", "to_latex", "to_markdown"),
+    "experiments.theorem": ("plot_theorem", "theorem_table"),
+    "figures.tuning": ("plot_tuning",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..probing.claims import claimed
-from ..probing.comparison import Comparison
-from ..probing.folders import FIGURES, added_files, whole_folder
-from .comparison import plot_comparison, plot_training_course
-from .comparison_tables import comparison_latex, comparison_markdown
+from ..probing.comparison.compared import Comparison
+from ..running.claims import claimed
+from ..running.folders import FIGURES, added_files, whole_folder
+from .drawing.style import checked_width, names_as_they_are
+from .figures.comparison import plot_comparison, plot_training_course
 from .files import check_formats, write_figure
-from .style import checked_width, names_as_they_are
+from .tables.comparison import comparison_latex, comparison_markdown
 
 DRAWN = ("inverse", "gain")
 """Quantities that are drawn unless others are asked for."""

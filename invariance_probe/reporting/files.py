@@ -13,17 +13,17 @@ from matplotlib.figure import Figure
 
 from ..errors import ProbeError
 from ..probing import Result
-from ..probing.files import write_atomically
-from ._select import choose_blocks, kinds_of, moves_of
-from .channels import has_channel_tables, plot_channel_shift, plot_moved
-from .composition import plot_composition
-from .curves import plot_residuals
-from .heatmap import plot_gain
-from .ladder import plot_ladder
-from .landscape import plot_landscape
-from .spread import plot_spread
-from .style import checked_width, names_as_they_are
-from .tuning import plot_tuning
+from ..running.files import write_atomically
+from .drawing.style import checked_width, names_as_they_are
+from .figures.channels import has_channel_tables, plot_channel_shift, plot_moved
+from .figures.composition import plot_composition
+from .figures.gain import plot_gain
+from .figures.ladder import plot_ladder
+from .figures.landscape import plot_landscape
+from .figures.residuals import plot_residuals
+from .figures.spread import plot_spread
+from .figures.tuning import plot_tuning
+from .select import choose_blocks, kinds_of, moves_of
 
 FORMATS = ("svg", "png", "pdf")
 

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from ..probing import OracleResult, Result
 from ..training import TrainedRun
-from ._select import kinds_of
-from .heatmap import plot_gain
-from .history import plot_history
-from .oracle import plot_oracle
+from .figures.classifiers.history import plot_history
+from .figures.gain import plot_gain
+from .figures.oracle import plot_oracle
+from .select import kinds_of
 
 _LAYERS = 8
 

@@ -1,19 +1,20 @@
 """Training and evaluation of the classifiers that the probes measure."""
 
-from .budget import training_budget
+from ..running.processes import processes
 from .checks import check_fits
-from .config import TrainConfig, architecture_for
-from .distributed import processes
-from .evaluate import Evaluation, evaluate
-from .fit import Epoch, fit
-from .loop import Progress, Row, train
+from .evaluation import Evaluation, evaluate
+from .fitting import Epoch, fit
+from .history import Progress, Row
+from .loop import train
 from .passes import Passes, evaluate_passes
-from .pose_runs import run_pose_statistics, run_poses
-from .pose_statistics import orthogonal_regression, pose_deviation, pose_statistics
-from .poses import collect_poses
+from .poses.poses import collect_poses
+from .poses.runs import run_pose_statistics, run_poses
+from .poses.statistics import orthogonal_regression, pose_deviation, pose_statistics
 from .presets import PRESETS, preset
 from .recipe import Recipe
-from .runs import TrainedRun, load_run, train_run
+from .runs.budget import training_budget
+from .runs.config import TrainConfig, architecture_for
+from .runs.trained_run import TrainedRun, load_run, train_run
 
 __all__ = [
     "PRESETS",

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..data.examples import Batch, Draw, Examples
+from ..data.examples.examples import Batch, Draw, Examples
 from ..errors import ProbeError
+from ..running.processes import Group
 from ._modes import memory_format
-from ._seeds import seed_for
-from .distributed import Group
-from .recipe import Recipe
+from .recipe import Recipe, seed_for
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

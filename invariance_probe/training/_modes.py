@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .._allocator import keep_freed_memory
 from .._limits import BATCH, COUNT, check_whole
 from ..errors import ProbeError
-from ..networks.fast import fast_convolutions
+from ..networks.stn.fast import fast_convolutions
 from .recipe import Recipe
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..data.examples import Examples
+from ..data.examples.examples import Examples
 from ..errors import ProbeError
-from ..networks._capture import evaluating
+from ..networks.keeping import evaluating
 from .recipe import Recipe
 
 

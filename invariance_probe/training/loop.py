@@ -6,57 +6,27 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..data.examples import Examples
+from ..data.examples.examples import Examples
 from ..errors import ProbeError
+from ..running.processes import Group, current_group
+from ..running.snapshots import read_progress, restore, save_progress
 from ._batches import device_of
 from ._learner import Learner
 from ._modes import training_ways
-from ._tensorboard import Board
 from .checks import check_batches, check_fits
-from .distributed import Group, current_group
+from .history import Board, Progress, Row
 from .passes import evaluate_passes
-from .progress import read_progress, restore, save_progress
 from .recipe import Recipe
 
 _LOOK = 0.25  # seconds between two looks at the losses: each look waits for the device
 _LOOK_TOGETHER = 10  # several processes must look at the same steps
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the history: means over the batches since the row before, as they were trained on.
-
-    `step` and `epoch` count from 1; `learning_rate` is that of the last step; `test_error` (of one
-    pass over the test set) is None where nobody looked; `seconds` are those of training alone.
-    """
-
-    step: int
-    epoch: int
-    loss: float
-    accuracy: float
-    learning_rate: float
-    test_error: float | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is: `step` of `steps`, means since the last row, speed, and the time left."""
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    accuracy: float
-    images_per_second: float
-    seconds_left: float
 
 
 def train(

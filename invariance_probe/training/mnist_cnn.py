@@ -22,13 +22,14 @@ from typing import Any
 import torch
 
 from ..data import torchvision_images
-from ..data.datasets import mnist_file
+from ..data.images.torchvision import mnist_file
 from ..data.pack import PUBLISHED_MD5, checked_bytes
 from ..errors import ProbeError
-from ..networks.classifiers import MnistCNN
-from .evaluate import evaluate
-from .fit import Epoch, fit
-from .progress import save_tensors, write_atomically
+from ..networks.mnist_cnn import MnistCNN
+from ..running.files import write_atomically
+from ..running.snapshots import save_tensors
+from .evaluation import evaluate
+from .fitting import Epoch, fit
 from .recipe import Recipe
 
 # Mean and standard deviation of the training pixels in [0, 1], as the paper's code has them.

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from .._limits import SEED, check_whole
-from ..data.examples import Batch, Examples
+from ..data.examples.examples import Batch, Examples
 from ..errors import ProbeError
-from ..networks._capture import evaluating
-from ..probing._plots import as_html
+from ..networks.keeping import evaluating
+from ..running.plots import as_html
 from ._batches import device_of
 from ._learner import loss_of, right
 from ._modes import batch_for_tests, testing_ways
-from ._seeds import seed_for
 from .checks import check_fits
+from .recipe import seed_for
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from .._limits import BATCH, COUNT, SEED, check_whole, is_real, quoted
 from ..errors import ProbeError
 
+_PURPOSES = ("draw", "step", "pass")
 _CHOICES = {
     "optimizer": ("sgd", "adam"),
     "schedule": ("onecycle", "step", "constant"),
@@ -181,3 +184,10 @@ class Recipe:
     def from_dict(values: Mapping[str, Any]) -> Recipe:
         """Return the recipe of `as_dict`; ProbeError for other fields or values."""
         return Recipe().changed({"epochs": None, "iterations": None, **values})
+
+
+def seed_for(purpose: str, seed: int, number: int, rank: int = 0) -> int:
+    """Return the seed of one draw, step or test pass of a run; all differ, in a fixed way."""
+    # Negative seeds are allowed to users, not to NumPy.
+    words = (_PURPOSES.index(purpose), seed % 2**64, number, rank)
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))

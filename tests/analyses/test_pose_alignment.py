@@ -12,7 +12,7 @@ import pytest
 
 from invariance_probe.data.catalogue import load_examples
 from invariance_probe.training import Recipe, TrainConfig, architecture_for, load_run, train_run
-from invariance_probe.training.pose_runs import run_pose_statistics, run_poses
+from invariance_probe.training.poses.runs import run_pose_statistics, run_poses
 
 QUICK = ["--number", "60", "--passes", "2", "--formats", "svg"]
 

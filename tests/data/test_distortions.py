@@ -20,13 +20,7 @@ from invariance_probe import ProbeError
 from invariance_probe.data import AddedDigits, DistortedDigits, Examples, embedded_digits
 from invariance_probe.data.distortions import VARIANTS, Variant, measured_normalisation
 from invariance_probe.data.distortions.poses import ShiftPoses, by_matrix
-from invariance_probe.geometry import (
-    angle_of,
-    control_points,
-    rotations_of,
-    scale_of,
-    warp_each,
-)
+from invariance_probe.geometry import angle_of, control_points, rotations_of, scale_of, warp_each
 
 MATRICES = ("r", "s", "rts", "p")
 

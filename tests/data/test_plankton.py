@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from invariance_probe import ProbeError
-from invariance_probe.data.plankton import plankton_examples, plankton_transforms
+from invariance_probe.data.examples.plankton import plankton_examples, plankton_transforms
 from invariance_probe.geometry import angle_of, scale_of, warp_each
 
 COUNTS = {"acantharia": 20, "copepod": 11, "shrimp_zoea": 4, "single": 1}

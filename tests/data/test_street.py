@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from invariance_probe import ProbeError
-from invariance_probe.data.fixed import channel_statistics
-from invariance_probe.data.street import street_numbers
-from invariance_probe.data.street_glyphs import CELL, INK_HEIGHT, street_glyphs
-from invariance_probe.data.street_painting import _number_mask
-from invariance_probe.data.street_plans import SIDE, plan_numbers
+from invariance_probe.data.examples.fixed import channel_statistics
+from invariance_probe.data.street.glyphs import CELL, INK_HEIGHT, street_glyphs
+from invariance_probe.data.street.numbers import street_numbers
+from invariance_probe.data.street.painting import _number_mask
+from invariance_probe.data.street.plans import SIDE, plan_numbers
 from invariance_probe.geometry import angle_of, points_in, warp_each
 
 

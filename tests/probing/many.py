@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from invariance_probe.probing import Result
-from invariance_probe.probing.storage import TABLES
+from invariance_probe.running.storage import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = """

@@ -10,7 +10,7 @@ from torch import nn
 
 from invariance_probe.geometry import rotation, rotations, scalings
 from invariance_probe.probing import probe
-from invariance_probe.probing.tuning import tuning_summary
+from invariance_probe.probing.ladder.tuning import tuning_summary
 
 QUICK = {"resamples": 50}
 

@@ -9,7 +9,7 @@ from scenes import convolution, smooth
 
 from invariance_probe.geometry import Frame, image_frame, rotation, scaling, shear, warp
 from invariance_probe.probing import probe
-from invariance_probe.probing.compared import Compared
+from invariance_probe.probing.ladder.compared import Compared
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_window_holds_what_the_whole_map_holds(maps, interpolation, h, weighte
 
 
 def test_more_cells_than_the_limit_are_compared_on_a_sub_grid(monkeypatch):
-    monkeypatch.setattr("invariance_probe.probing.compared.MOST_CELLS", 16_384)
+    monkeypatch.setattr("invariance_probe.probing.ladder.compared.MOST_CELLS", 16_384)
     frame = image_frame(200, 160)
     compared = Compared(frame, np.ones(frame.size, dtype=bool), "bilinear")
     assert compared.step == 2
@@ -81,14 +81,14 @@ def test_large_maps_say_what_was_compared_and_agree_with_all_cells(monkeypatch):
     network = convolution(torch.randn(4, 1, 5, 5, generator=generator), padding=2)
     network = torch.nn.Sequential(network, torch.nn.ReLU())
     images, moves = smooth(8, 220, 160), [rotation(25)]
-    monkeypatch.setattr("invariance_probe.probing.compared.MOST_CELLS", 8_000)
+    monkeypatch.setattr("invariance_probe.probing.ladder.compared.MOST_CELLS", 8_000)
     result = probe(network, ["1"], moves, images, resamples=20, erode=4)
     layer = result.layers.iloc[0]
     assert layer["cell_step"] == 2
     assert layer["compared_cells"] <= 8_000
     assert any("one in 2 along both axes" in text for text in result.provenance["warnings"])
     assert result.alignments["method"].tolist() == ["pyramid 6x6"]
-    monkeypatch.setattr("invariance_probe.probing.compared.MOST_CELLS", 10**6)
+    monkeypatch.setattr("invariance_probe.probing.ladder.compared.MOST_CELLS", 10**6)
     whole = probe(network, ["1"], moves, images, resamples=20, erode=4, search="exact")
     assert whole.layers["cell_step"].tolist() == [1]
     assert whole.alignments["method"].tolist() == ["exact"]

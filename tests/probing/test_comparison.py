@@ -13,8 +13,8 @@ from compared_results import LEVELS, RUNGS, made_result, with_changes
 
 from invariance_probe.errors import ProbeError
 from invariance_probe.probing import Comparison, Result, compare, load_comparison, probe
-from invariance_probe.probing.comparison import QUANTITIES
-from invariance_probe.probing.pairing import pair_layers
+from invariance_probe.probing.comparison.compared import QUANTITIES
+from invariance_probe.probing.comparison.pairing import pair_layers
 
 MEAN = "mean of 2 rotations"
 

@@ -8,15 +8,7 @@ import torch
 from scenes import convolution, fourfold, gaussian_derivatives, noise, smooth
 from torch import nn
 
-from invariance_probe.geometry import (
-    Frame,
-    rotation,
-    rotations,
-    scaling,
-    shear,
-    translation,
-    warp,
-)
+from invariance_probe.geometry import Frame, rotation, rotations, scaling, shear, translation, warp
 from invariance_probe.networks import measure_frames
 from invariance_probe.probing import Result, probe
 

@@ -12,9 +12,9 @@ from torch import nn
 from invariance_probe import ProbeError, build_network, embedded_digits
 from invariance_probe.data import ImageSet, array_images, image_folder, load_examples
 from invariance_probe.networks import Network
-from invariance_probe.networks.class_names import class_names, plain_name
+from invariance_probe.networks.building.class_names import class_names, plain_name
 from invariance_probe.probing import oracle
-from invariance_probe.probing.labels import network_labels
+from invariance_probe.probing.bench.labels import network_labels
 
 
 def folder(path: Path, names: dict[str, int], each: int = 4) -> Path:

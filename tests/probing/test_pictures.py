@@ -15,10 +15,10 @@ from invariance_probe.errors import ProbeError
 from invariance_probe.geometry import rotation, scaling, warp
 from invariance_probe.networks import Activations, build_network
 from invariance_probe.probing import Options, ProbeConfig, probe, run_config
-from invariance_probe.probing import pictures as taking
 from invariance_probe.probing import split as halves
-from invariance_probe.probing.picture_values import SHOWN_RUNGS, load_pictures
-from invariance_probe.probing.pictures import pictures_of, take_pictures
+from invariance_probe.probing.pictures import taking
+from invariance_probe.probing.pictures.taking import pictures_of, take_pictures
+from invariance_probe.probing.pictures.values import SHOWN_RUNGS, load_pictures
 
 MOVES = "rotation:-90:180:45"
 

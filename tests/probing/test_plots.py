@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 
 from invariance_probe import ProbeError, reporting
 from invariance_probe.geometry import parse_transforms
-from invariance_probe.probing import Options, OracleResult, Result, _plots
-from invariance_probe.probing.assemble import described
-from invariance_probe.probing.oracle_result import assemble_oracle
+from invariance_probe.probing import Options, OracleResult, Result
+from invariance_probe.probing.ladder.assemble import described
+from invariance_probe.probing.oracles.result import assemble_oracle
+from invariance_probe.running import plots as _plots
 
 RUNGS = ("unaligned", "inverse", "input_aligned", "other_image")
 FIGURES = {

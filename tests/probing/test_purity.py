@@ -21,14 +21,14 @@ from invariance_probe.probing import (
     run_config,
     take_pictures,
 )
-from invariance_probe.probing.inputs import Inputs
-from invariance_probe.probing.look import Looker, Meter
+from invariance_probe.probing.bench.inputs import Inputs
+from invariance_probe.probing.bench.look import Looker, Meter
+from invariance_probe.probing.bench.plan import split
+from invariance_probe.probing.bench.purity import check_purity
 from invariance_probe.probing.options import Options
-from invariance_probe.probing.plan import split
-from invariance_probe.probing.purity import check_purity
-from invariance_probe.probing.replayed import replayed_errors
-from invariance_probe.probing.verification import verify
-from invariance_probe.reporting.report.pitfalls import pitfalls
+from invariance_probe.probing.verification.replay import replayed_errors
+from invariance_probe.probing.verification.verify import verify
+from invariance_probe.reporting.reports.text.pitfalls import pitfalls
 
 DIGITS = embedded_digits(12)
 QUICK = {"resamples": 10, "channels": False, "batch_size": 4, "erode": 0.0}
@@ -259,7 +259,7 @@ def test_a_replay_that_is_not_finite_does_not_hold(tmp_path, monkeypatch):
         found = replayed_errors(result, config, images)
         return {key: np.full_like(errors, np.nan) for key, errors in found.items()}
 
-    monkeypatch.setattr("invariance_probe.probing.verification.replayed_errors", broken)
+    monkeypatch.setattr("invariance_probe.probing.verification.verify.replayed_errors", broken)
     replayed = verify(folder, images=2)[-1]
     assert replayed.holds is False and "not finite now" in replayed.detail
 

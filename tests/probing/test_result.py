@@ -15,7 +15,7 @@ from invariance_probe.data import array_images
 from invariance_probe.errors import ProbeError
 from invariance_probe.geometry import affine, rotation, rotations, scaling, shear
 from invariance_probe.probing import RUNGS, Result, load_result, probe
-from invariance_probe.probing.storage import TABLES
+from invariance_probe.running.storage import TABLES
 
 MOVES = [rotation(-30), rotation(0), scaling(1.25), shear(0.1, 0.2), affine(1, 0.1, 2, 0, 1, 0)]
 

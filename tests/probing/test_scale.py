@@ -17,12 +17,12 @@ from invariance_probe.alignment import Variance
 from invariance_probe.errors import ProbeError
 from invariance_probe.networks import build_network
 from invariance_probe.probing import Options, oracle, probe
-from invariance_probe.probing.batch_size import MOST, activation_bytes, with_batch_size
-from invariance_probe.probing.devices import find_device, home_of, there
-from invariance_probe.probing.look import Looker, Meter
-from invariance_probe.probing.memory import blocks_of, free_memory, memory_limit
+from invariance_probe.probing.bench.batch_size import MOST, activation_bytes, with_batch_size
+from invariance_probe.probing.bench.look import Looker, Meter
+from invariance_probe.probing.bench.memory import blocks_of, free_memory, memory_limit
 from invariance_probe.probing.options import memory_size
-from invariance_probe.probing.sums import clear, empty, leaves, rows, size
+from invariance_probe.running.devices import find_device, home_of, there
+from invariance_probe.running.sums import clear, empty, leaves, rows, size
 
 CPU = torch.device("cpu")
 

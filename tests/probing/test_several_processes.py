@@ -14,7 +14,7 @@ from invariance_probe.probing import Result, load_result
 
 RUN = """
 from invariance_probe.probing import probe
-from invariance_probe.probing.distributed import processes
+from invariance_probe.running.processes import processes
 {made}
 with processes("cpu") as (group, device):
     for size in {sizes!r}:
@@ -60,7 +60,7 @@ def test_the_whole_grid(tmp_path: Path, options: dict[str, Any]) -> None:
 
 FAILING = """
 from invariance_probe.probing import probe
-from invariance_probe.probing.distributed import processes
+from invariance_probe.running.processes import processes
 {made}
 from invariance_probe.errors import ProbeError
 with processes("cpu") as (group, device):
@@ -86,7 +86,7 @@ def test_an_error_in_one_process_is_that_of_all() -> None:
 
 IMPURE = """
 from invariance_probe.probing import probe
-from invariance_probe.probing.distributed import processes
+from invariance_probe.running.processes import processes
 {made}
 from invariance_probe.errors import ProbeError
 class Noise(nn.Module):
@@ -114,7 +114,7 @@ def test_all_processes_say_the_same_of_a_network_that_is_random() -> None:
 LOST = """
 import time
 from invariance_probe.probing import probe
-from invariance_probe.probing.distributed import processes
+from invariance_probe.running.processes import processes
 {made}
 from invariance_probe.errors import ProbeError
 with processes("cpu") as (group, device):
@@ -146,7 +146,7 @@ def test_a_process_that_is_killed_leaves_no_other_hanging() -> None:
 
 def test_more_processes_than_images() -> None:
     from invariance_probe.errors import ProbeError
-    from invariance_probe.probing.plan import check_shares
+    from invariance_probe.probing.bench.plan import check_shares
 
     check_shares(6, 3)
     with pytest.raises(ProbeError, match="4 processes cannot share 3 images, half of 6; start few"):

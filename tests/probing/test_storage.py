@@ -14,9 +14,10 @@ from torch import nn
 
 from invariance_probe.errors import ProbeError
 from invariance_probe.geometry import rotation
-from invariance_probe.probing import Result, exchange, load_result, probe
-from invariance_probe.probing.folders import added_files
-from invariance_probe.probing.storage import TABLES, check_free, whole_folder
+from invariance_probe.probing import Result, load_result, probe
+from invariance_probe.running import exchange
+from invariance_probe.running.folders import added_files, check_free, whole_folder
+from invariance_probe.running.storage import TABLES
 
 
 def measured(seed: int) -> Result:
@@ -222,7 +223,7 @@ def test_a_file_is_no_folder(result, tmp_path, overwrite):
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("invariance_probe.probing.folders.os.access", lambda *_: False)
+    monkeypatch.setattr("invariance_probe.running.folders.os.access", lambda *_: False)
     with pytest.raises(ProbeError) as caught:
         check_free(tmp_path / "out", overwrite=False)
     assert str(caught.value) == (f"cannot write to {tmp_path}; name another folder for the result")

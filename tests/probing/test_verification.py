@@ -14,8 +14,8 @@ import pytest
 from invariance_probe import ProbeError, load_result
 from invariance_probe.probing import Options, ProbeConfig, Result, oracle, run_config
 from invariance_probe.probing.config import load_images, load_network
-from invariance_probe.probing.hashes import content_hash
-from invariance_probe.probing.verification import Check, holds, verify
+from invariance_probe.probing.verification.verify import Check, holds, verify
+from invariance_probe.running.hashes import content_hash
 
 CONFIG = ProbeConfig(
     layers=("conv1", "conv2"), transforms="rotation:90 scaling:1.5", number=20,

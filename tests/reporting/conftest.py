@@ -16,7 +16,7 @@ from invariance_probe.alignment import interval, ratio
 from invariance_probe.alignment.search import ANGLES, SCALES
 from invariance_probe.geometry import Transform, parse_transforms
 from invariance_probe.probing import Result
-from invariance_probe.probing.shares import read_off, readable
+from invariance_probe.probing.ladder.shares import read_off, readable
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
 CHANNELS = ("spatial_bound", "inverse_permuted", "inverse_orthogonal", "inverse_linear")

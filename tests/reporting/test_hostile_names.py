@@ -14,9 +14,9 @@ from compared_results import made_result
 
 from invariance_probe.probing import Result, compare
 from invariance_probe.reporting import comparison_latex, comparison_markdown, to_latex, to_markdown
-from invariance_probe.reporting._escaping import guarded
 from invariance_probe.reporting.comparison_files import write_comparison
-from invariance_probe.reporting.report import report
+from invariance_probe.reporting.reports import report
+from invariance_probe.reporting.tables.escaping import guarded
 
 NAMES = (
     "=cmd|'/c calc'!A0",

@@ -18,23 +18,20 @@ from matplotlib.lines import Line2D
 
 from invariance_probe.probing import RUNGS as ALL
 from invariance_probe.probing import Result
-from invariance_probe.reporting import (
+from invariance_probe.reporting import plot_gain, plot_ladder, plot_landscape, plot_residuals
+from invariance_probe.reporting.drawing.style import rung_style
+from invariance_probe.reporting.experiments import theorem
+from invariance_probe.reporting.figures import (
     baselines,
     channels,
     comparison,
     composition,
     gallery,
-    heatmap,
     landscape,
     oracle,
-    plot_gain,
-    plot_ladder,
-    plot_landscape,
-    plot_residuals,
-    poses,
-    theorem,
 )
-from invariance_probe.reporting.style import rung_style
+from invariance_probe.reporting.figures import gain as heatmap
+from invariance_probe.reporting.figures.classifiers import poses
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
 FIGURES = [plot_residuals, plot_gain, plot_landscape, plot_ladder]

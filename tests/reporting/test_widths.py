@@ -26,7 +26,7 @@ from invariance_probe.data import array_images
 from invariance_probe.errors import ProbeError
 from invariance_probe.networks import Architecture
 from invariance_probe.probing import Result, compare, oracle, probe
-from invariance_probe.probing.baselines import baselines
+from invariance_probe.probing.baseline_measures import baselines
 from invariance_probe.reporting import (
     plot_aligned,
     plot_baselines,
@@ -45,11 +45,11 @@ from invariance_probe.reporting import (
     plot_training_course,
     save_figures,
 )
-from invariance_probe.reporting._fitting import legend_columns, text_width, wrapped
+from invariance_probe.reporting.drawing.fitting import legend_columns, text_width, wrapped
+from invariance_probe.reporting.drawing.style import NARROW, RC, WIDE
 from invariance_probe.reporting.files import figures
-from invariance_probe.reporting.style import NARROW, RC, WIDE
 from invariance_probe.training import TrainConfig, TrainedRun
-from invariance_probe.training.poses import collect_poses
+from invariance_probe.training.poses.poses import collect_poses
 
 SMALLEST = 6.5  # points
 Draw = Callable[[float | None], Figure]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from invariance_probe.data.examples import Batch
+from invariance_probe.data.examples.examples import Batch
 
 
 class Bars:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from invariance_probe.networks.architecture import Architecture
+from invariance_probe.networks.stn.architecture import Architecture
 from invariance_probe.training import Recipe, TrainConfig, TrainedRun, preset
-from invariance_probe.training.budget import training_budget
+from invariance_probe.training.runs.budget import training_budget
 
 
 def budget(

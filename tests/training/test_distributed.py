@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from invariance_probe import ProbeError
+from invariance_probe.running.processes import Group, processes
 from invariance_probe.training import Recipe, evaluate_passes, train
-from invariance_probe.training.distributed import Group, processes
 
 MADE_UP = Path(__file__).with_name("made_up.py")
 ROOT = Path(__file__).resolve().parents[2]

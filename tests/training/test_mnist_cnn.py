@@ -12,12 +12,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import invariance_probe.networks.classifiers as classifiers
+import invariance_probe.networks.mnist_cnn as classifiers
 from invariance_probe import ProbeError
 from invariance_probe.data import embedded_digits
 from invariance_probe.training import Recipe, evaluate, mnist_cnn
 
-WEIGHTS = Path(classifiers.__file__).parent / "weights" / "mnist_cnn.safetensors"
+WEIGHTS = Path(classifiers.__file__).parent / "files" / "mnist_cnn.safetensors"
 
 
 @pytest.fixture(scope="module")

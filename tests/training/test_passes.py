@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from invariance_probe import ProbeError
-from invariance_probe.data.examples import Batch
+from invariance_probe.data.examples.examples import Batch
 from invariance_probe.training import Passes, evaluate_passes
 
 made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("made_up.py"))))

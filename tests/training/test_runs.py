@@ -27,7 +27,7 @@ from invariance_probe.training import (
     load_run,
     train_run,
 )
-from invariance_probe.training.tables import evaluate_run, summarise_errors
+from invariance_probe.training.runs.errors import evaluate_run, summarise_errors
 
 made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("made_up.py"))))
 

@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .._sizes import Size
-from ..examples import Batch
-from ..fixed import checked_indices
+from ..examples.examples import Batch
+from ..examples.fixed import checked_indices
+from ..sizes import Size
 from .digits import check_digits, generator_of, hash_of
 from .poses import Poses
 from .variants import VARIANTS

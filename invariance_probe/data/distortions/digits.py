@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor
 
 from ...errors import ProbeError
-from .._sizes import Size, size_text
-from ..examples import Batch
-from ..fixed import checked_indices
+from ..examples.examples import Batch
+from ..examples.fixed import checked_indices
+from ..sizes import Size, size_text
 from .clutter import Clutter, add_clutter
 from .parameters import DIGIT
 from .poses import Poses

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...geometry import sample, sampling_grid, thin_plate_grid, translations_of
-from .._sizes import Size
+from ..sizes import Size
 
 # Points of a grid at a time on the CPU: larger ones are allocated anew for every batch, which
 # takes longer than the sampling.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from .._sizes import Size
+from ..sizes import Size
 from . import clutter, parameters
 from .clutter import Clutter
 from .poses import Poses

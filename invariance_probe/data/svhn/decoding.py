@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import ProbeError
-from .._decode import damage
-from ..fixed import channel_statistics
+from ..decoding.photograph import damage
+from ..examples.fixed import channel_statistics
 from .crops import SIDE, number_crop
 from .digit_struct import Entry, Progress, read_digit_struct
 from .parts import STRUCT, Archive, Part, find_part, missing_part

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ..datasets import torchvision_images
-from ..fixed import FixedExamples, first_of
+from ..examples.fixed import FixedExamples, first_of
+from ..images.torchvision import torchvision_images
 from .decoding import NO_DIGIT, load_crops
 from .digit_struct import Progress
 

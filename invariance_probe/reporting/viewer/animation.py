@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ...errors import ProbeError
-from ...probing.files import write_atomically
-from ...probing.picture_values import LayerPictures, Pictures
-from .._decimals import plain
+from ...probing.pictures.values import LayerPictures, Pictures
+from ...running.files import write_atomically
+from ..tables.decimals import plain
 from .labels import Turn, turns
 from .panels import INK, PAPER, dial, font, gauge, panel
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...probing.picture_values import Bytes, LayerPictures, Pictures
+from ...probing.pictures.values import Bytes, LayerPictures, Pictures
 from .labels import PANELS, RUNGS, Turn, turns
 from .panels import contact_sheet
 from .scales import limits

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import Transform
-from ...probing.picture_values import Pictures
-from .._select import closes
+from ...probing.pictures.values import Pictures
+from ..select import closes
 
 PANELS = {
     "input": "input",

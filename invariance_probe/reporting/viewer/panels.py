@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ...probing.picture_values import Bytes, LayerPictures, Pictures
+from ...probing.pictures.values import Bytes, LayerPictures, Pictures
 from .labels import turns
 from .scales import limits, painted_difference, painted_map
 

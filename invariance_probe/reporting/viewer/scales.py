@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...probing.picture_values import Bytes, LayerPictures
+from ...probing.pictures.values import Bytes, LayerPictures
 from .sheets import DIFFERENCES, MAPS, colours
 
 _SHARE = 0.25  # percent of the compared cells that may lie beyond each end

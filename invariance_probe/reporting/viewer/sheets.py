@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from ...probing.picture_values import Bytes
+from ...probing.pictures.values import Bytes
 
 MAPS, DIFFERENCES = "viridis", "RdBu_r"
 _PHOTOGRAPH = 64  # px; larger thumbnails are photographs, which JPEG keeps well

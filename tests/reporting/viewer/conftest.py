@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from invariance_probe.geometry import parse_transforms
-from invariance_probe.probing.picture_values import LayerPictures, Pictures, quantised
+from invariance_probe.probing.pictures.values import LayerPictures, Pictures, quantised
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>&amp;'
 

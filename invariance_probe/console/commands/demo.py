@@ -1,0 +1,164 @@
+"""The command `demo`: two probes and an oracle, each whole as soon as it is measured."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ProbeError
+from .. import ending, talk, writing
+from ..stopping import stopping
+
+if TYPE_CHECKING:
+    from ...data import ImageSet
+    from ...networks import Network
+    from ...probing import OracleResult, ProbeConfig, Result
+
+LAYERS = ("conv1", "relu1", "conv2", "relu2")
+PROBES = {"rotations": "rotation:-180:180:15", "scalings": "scaling:0.5:2:9"}
+ORACLE = "rotation:90 scaling:2"
+PARTS = (*PROBES, "oracle")
+
+
+def demo(out: Path, *, number: int, seed: int, resume: bool, overwrite: bool) -> None:
+    """Measure part by part in OUT.unfinished, which becomes OUT when all figures are drawn."""
+    if resume and overwrite:
+        raise ProbeError("--resume keeps the demo and --overwrite replaces it; give one of them")
+    from ...probing import Options, ProbeConfig
+    from ...probing.config import load_images, load_network
+    from ...running.folders import check_place
+    from ...running.resume import unfinished_folder
+    from .. import tables
+
+    check_place(out)
+    with writing.place(out):
+        place = unfinished_folder(out)
+        _check(out, place, resume=resume, overwrite=overwrite)
+        config = ProbeConfig(layers=LAYERS, number=number, options=Options(seed=seed))
+        network = load_network(config)
+        images = load_images(config, network)
+        with _stopped(out, place, number, seed):
+            results = {
+                name: _probed(place / name, replace(config, transforms=moves), network, images)
+                for name, moves in PROBES.items()
+            }
+            aligned = _aligned(
+                place / "oracle", replace(config, transforms=ORACLE), network, images
+            )
+            for name, result in results.items():
+                if not (place / name / writing.FIGURES).exists():
+                    writing.add_figures(result, place / name, network, images)
+            _publish(place, out, overwrite=overwrite or resume)
+    ending.written.append(out)
+    tables.show_results(list(results.values()), talk.out())
+    tables.show_oracle(aligned, talk.out())
+    talk.say(f"tables and figures: {', '.join(str(out / name) for name in PARTS)}", "bold")
+    talk.say(f"next, one page to read: invariance-probe report {shlex.quote(str(out))}", "bold")
+
+
+def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse what cannot be begun or gone on with; make room where a demo is to be replaced."""
+    from ...running.claims import is_holder
+    from ...running.folders import check_free, strangers
+    from ...running.resume import check_none
+
+    check_free(out, overwrite=overwrite or resume, parts=PARTS)
+    held = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
+    known = {*PARTS, *(f"{name}.unfinished" for name in PROBES)}
+    others = [name for name in held if name not in known and not is_holder(name)]
+    others += [f"{n}/{f}" for n in PARTS if n in held for f in strangers(place / n)]
+    if others or (place.exists() and not place.is_dir()):
+        raise ProbeError(
+            f"{place} is in the way of an unfinished demo; move it, or name another --out"
+        )
+    if resume and not held:
+        raise ProbeError(f"no unfinished demo waits at {place}; leave --resume away to begin one")
+    if not resume:
+        check_none(place, {} if held else None, overwrite, "a demo")
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _probed(place: Path, config: ProbeConfig, network: Network, images: ImageSet) -> Result:
+    """The result of a part, saved; the one that is there, if it is of this demo."""
+    from ...probing import load_result, run_config
+    from ...running.processes import Group
+    from ...running.resume import Unfinished, remove, unfinished_folder
+
+    if place.exists():
+        result = load_result(place)
+        _same(place, result.provenance, config)
+    else:
+        keeper = Unfinished(unfinished_folder(place), Group(), keep=True)
+        with stopping(saving=True) as stop, talk.progress(f"probing {place.name}") as report:
+            result = run_config(
+                config, report, network=network, images=images, unfinished=keeper, resume=True,
+                stop=stop,
+            )  # fmt: skip
+        result.save(place)
+    remove(unfinished_folder(place))
+    return result
+
+
+def _aligned(place: Path, config: ProbeConfig, network: Network, images: ImageSet) -> OracleResult:
+    """The oracle's result, saved; the one that is there, if it is of this demo."""
+    from ...probing import load_oracle, oracle
+
+    if place.exists():
+        held = load_oracle(place)
+        _same(place, held.provenance, config)
+        return held
+    with talk.progress("oracle") as report:
+        aligned = oracle(
+            network, LAYERS, ORACLE, images, progress=report, options=config.options,
+            config=config.to_dict(),
+        )  # fmt: skip
+    aligned.save(place)
+    return aligned
+
+
+def _same(place: Path, provenance: Mapping[str, Any], config: ProbeConfig) -> None:
+    """Refuse to go on with the demo of other options or of another version."""
+    from ... import __version__
+    from ...running.files import differences
+
+    held = provenance.get("config") or {}
+    wanted = config.to_dict()
+    for values in (held, wanted):  # chosen by the machine
+        values["options"] = {**values.get("options", {}), "batch_size": None}
+    changed = differences(held, wanted)
+    if not changed and provenance.get("software", {}).get("version") != __version__:
+        changed = "another version of this package"
+    if changed:
+        raise ProbeError(
+            f"{place} belongs to another demo ({changed}); go on as it began, or begin again with "
+            "--overwrite"
+        )
+
+
+def _publish(place: Path, out: Path, *, overwrite: bool) -> None:
+    """The finished demo takes its place, without what killed runs left in it."""
+    from ...running.folders import publish
+
+    for entry in place.iterdir():
+        if entry.name not in PARTS:
+            shutil.rmtree(entry, ignore_errors=True)
+    publish(place, out, overwrite=overwrite, parts=PARTS)
+
+
+@contextmanager
+def _stopped(out: Path, place: Path, number: int, seed: int) -> Iterator[None]:
+    """What is left when the demo is stopped, and a word on how to go on."""
+    try:
+        yield
+    except BaseException as stopped:
+        with suppress(OSError):
+            place.rmdir()  # where nothing came into it
+        if isinstance(stopped, KeyboardInterrupt) and place.exists():
+            options = f"--number {number} --seed {seed} --resume --out {out}"
+            stopped.args = (f"go on with: invariance-probe demo {options}",)
+        raise

@@ -1,0 +1,83 @@
+"""How the command line writes reports, checks stored results, and says how to cite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .. import ending
+from ..talk import progress, say
+from ..writing import place
+
+if TYPE_CHECKING:
+    from ...probing.verification.trust import Trust
+
+
+def report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    paper: bool,
+    figure_width: float | None,
+    viewer: bool,
+    overwrite: bool,
+    trust: Trust,
+) -> None:
+    """Write the report of the results in the folders and say where it lies."""
+    from ...reporting.reports import check_report_free
+    from ...reporting.reports import report as write
+
+    check_report_free(out, overwrite=overwrite)
+    missing: list[str] = []
+    with place(out), progress("reporting") as tell:
+        page = write(
+            list(runs), out, paper=paper, viewer=viewer, overwrite=overwrite, processes=2,
+            trust=trust, notice=missing.append,
+            figure_width=85.0 if figure_width is None else figure_width,
+            progress=lambda text: tell(0, 0, text),
+        )  # fmt: skip
+    ending.written.append(out)
+    for line in missing:
+        say(line, "yellow")
+    say(f"report: {page}", "bold")
+
+
+def verify(runs: Sequence[Path], *, images: int, full: bool, trust: Trust) -> None:
+    """Check stored results; exit code 1 where something does not hold."""
+    from ...probing.verification.verify import holds
+    from ...probing.verification.verify import verify as check
+    from ...reporting.reports.runs import result_folders
+
+    words = {
+        True: ("holds", "green"),
+        False: ("FAILS", "red"),
+        None: ("not checked", "dim"),
+    }
+    sound = True
+    for run in runs:
+        for folder in result_folders(run):
+            with progress(f"checking {folder.name}") as tell:
+                checks = check(folder, images=images, full=full, trust=trust,
+                               progress=lambda text, tell=tell: tell(0, 0, text))  # type: ignore[misc]  # fmt: skip
+            say(str(folder), "bold")
+            for one in checks:
+                word, style = words[one.holds]
+                say(f"  {one.what}: {word}; {one.detail}", style)
+            sound = sound and holds(checks)
+    say(
+        "the numbers hold" if sound else "some numbers do not hold", "bold" if sound else "bold red"
+    )
+    if not sound:
+        raise typer.Exit(1)
+
+
+def bibtex(asked: bool) -> None:
+    """Print how to cite the package and its theory, and leave."""
+    if asked:
+        from ...reporting.reports.text.citing import cite
+
+        say(cite("bibtex").rstrip("\n"))
+        raise typer.Exit

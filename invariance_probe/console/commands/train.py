@@ -1,0 +1,230 @@
+"""The commands `train` and `evaluate`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ProbeError
+from .. import ending, reading, talk
+from ..stopping import stopping
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from ...training import Progress, TrainConfig
+
+_LESS = "(fewer --seeds, --number or --set iterations=N take less; Ctrl-C saves)"
+NETWORKS = "CNN, STN-C0, STN-C1 or STN-SL1"
+
+
+def train(
+    network: str | None,
+    out: Path,
+    *,
+    architecture: dict[str, Any],
+    settings: Sequence[str] | None,
+    seeds: str | None,
+    device: str | None,
+    resume: bool,
+    overwrite: bool,
+    tensorboard: Path | None,
+    trust: bool,
+    **given: Any,
+) -> None:
+    """Train what the options say; `given` are data, data_root, preset and number."""
+    if resume and overwrite:
+        raise ProbeError("--resume keeps the run and --overwrite replaces it; give one of them")
+    changes = reading.arguments(settings, "--set", "learning_rate=0.02")
+    chosen = reading.whole_numbers("--seeds", seeds)
+    named = {**given, "set": changes, "seeds": chosen, **architecture}
+    used = [f"--{name.replace('_', '-')}" for name, value in named.items() if value is not None]
+    if network is None and not resume:
+        raise ProbeError(f"no network is named; give one, such as {NETWORKS}, or --resume a run")
+    if network is None and used:
+        raise ProbeError(
+            f"{used[0]} without a network: a run that is resumed has its own options; "
+            "leave it away, or give the whole command again"
+        )
+    place = device or "cpu"
+    reading.check_device(place)
+    from ...training import TrainConfig, architecture_for, preset, train_run
+    from ...training.runs.config import check_trusted_data
+    from ...training.runs.trained_run import run_config, run_examples
+
+    examples = None
+    if network is None:
+        config = run_config(out)
+        check_trusted_data(config, trust, out)
+    else:
+        data, name = given["data"] or "mnist-r", given["preset"] or "quick"
+        root = given["data_root"]
+        recipe = preset(name, data).changed(changes or {})
+        from ...networks import Architecture
+
+        config = TrainConfig(
+            data, Architecture(), recipe, chosen or (0,), name,
+            None if root is None else str(root), given["number"],
+        )  # fmt: skip
+        with _main_only("reading the data"):
+            examples = run_examples(config, train=True)
+        built = architecture_for(network, data, examples, **architecture)
+        config = TrainConfig.from_dict({**config.as_dict(), "architecture": built.as_dict()})
+    older = _stamp(out)
+    title = f"training {config.architecture.name} on {config.data}"
+    try:
+        with (
+            stopping(alone=True, saving=True) as stop,
+            _main_only(title, 44, talk.LINES_EVERY) as report,
+        ):
+            tell = talk.announcing(report, "steps", _LESS)
+            run = train_run(
+                config, out, examples=examples, device=place, resume=resume, overwrite=overwrite,
+                on_step=_shown(config, tell), stop=stop, tensorboard=tensorboard,
+            )  # fmt: skip
+    except KeyboardInterrupt as stopped:
+        if overwrite and older is not None and older == _stamp(out):
+            stopped.args = (f"the older run in {out} is kept",)
+        elif (out / "config.json").exists():
+            allowed = " --trust" * bool(config.files)
+            stopped.args = (f"go on with: invariance-probe train --resume --out {out}{allowed}",)
+        raise
+    if not talk.main():
+        return
+    ending.written.append(out)
+    for seed, about in run.metadata.items():
+        talk.say(f"seed {seed}: test error {100 * float(about['test_error']):.2f} % (one pass)")
+    talk.say(f"networks and history: {out}", "bold")
+
+
+def _stamp(out: Path) -> int | None:
+    """By what a run folder is told from the one that takes its place; None where none is."""
+    try:
+        return out.stat().st_ino
+    except OSError:
+        return None
+
+
+def evaluate(
+    runs: Sequence[Path],
+    *,
+    passes: int,
+    data: str | None,
+    data_root: Path | None,
+    number: int | None,
+    seed: int,
+    batch_size: int | None,
+    device: str | None,
+    out: Path | None,
+    overwrite: bool,
+    trust: bool,
+) -> None:
+    """Measure the errors of runs, print them and write the table."""
+    if out is not None and os.path.lexists(out) and (out.is_dir() or not overwrite):
+        raise ProbeError(f"{out} is there already; name another file, or --overwrite it")
+    place = device or "cpu"
+    reading.check_device(place)
+    import pandas as pd
+
+    from ...data.catalogue import load_examples
+    from ...reporting.tables.escaping import guarded
+    from ...running.files import write_atomically
+    from ...training import load_run
+    from ...training.runs.config import check_trusted_data
+    from ...training.runs.errors import evaluate_run, summarise_errors
+
+    loaded = [load_run(folder) for folder in dict.fromkeys(runs)]
+    for run in loaded:
+        if data is None:
+            check_trusted_data(run.config, trust, run.folder, data_root)
+    total = sum(len(run.networks) for run in loaded)
+    tables: list[pd.DataFrame] = []
+    once: dict[str, str] = {}
+    done = 0
+    with talk.progress("evaluating", 44) as report:
+        for run in loaded:
+            name = data or run.config.data
+            root = data_root if data_root is not None or data else run.config.data_root
+            report(done, total, f"{run.folder}: reading the data")
+            examples = load_examples(name, root=root, train=False, number=number)
+
+            if passes > 1 and not examples.fresh:
+                once[name] = f"{name}: images are the same in every pass, so that one is measured"
+
+            def on_seed(seed: int, folder: Path = run.folder) -> None:
+                nonlocal done
+                done += 1
+                report(done, total, f"{folder}: seed {seed}")
+
+            measured = evaluate_run(
+                run, examples, data=name, passes=passes, seed=seed, batch_size=batch_size,
+                device=place, on_seed=on_seed,
+            )  # fmt: skip
+            tables.append(measured)
+    for line in once.values():
+        talk.hint(line)
+    table = pd.concat(tables, ignore_index=True)
+    if out is not None:
+        text = guarded(table).to_csv(index=False, lineterminator="\n")
+        write_atomically(out, text.encode())
+        ending.written.append(out)
+    talk.out().print(_errors(summarise_errors(table)))
+    if out is not None:
+        talk.say(f"table: {out}", "bold")
+
+
+def _errors(summary: pd.DataFrame) -> Table:
+    """The errors of runs in percent, a row each."""
+    from rich import box
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    names = (
+        "run",
+        "network",
+        "data",
+        "seeds",
+        "passes",
+        "error %",
+        "sd of\nseeds",
+        "sd of\npasses",
+    )
+    columns = [Column(name, overflow="fold", justify="right") for name in names]
+    for column in columns[:3]:
+        column.justify = "left"
+    table = Table(
+        *columns, title="Test errors", title_justify="left", title_style="bold",
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for row in summary.to_dict("records"):
+        shown = [
+            "–" if row[name] != row[name] else f"{100 * row[name]:.2f}"
+            for name in ("error", "sd_seeds", "sd_passes")
+        ]
+        words = [str(row[name]) for name in ("run", "network", "data", "seeds", "passes")]
+        table.add_row(*(Text(word) for word in (*words, *shown)))
+    return table
+
+
+def _shown(config: TrainConfig, report: talk.Report) -> Callable[[int, Progress], None]:
+    """What the bar shows of a step: seeds one after the other, as one piece of work."""
+
+    def on_step(seed: int, at: Progress) -> None:
+        before = config.seeds.index(seed) * at.steps
+        text = f"seed {seed} loss {at.loss:.3f} {at.accuracy:.1%} {at.images_per_second:,.0f} img/s"
+        if not talk.err().is_terminal:
+            text += f", {talk.duration(at.seconds_left)} left for this seed"
+        report(before + at.step, len(config.seeds) * at.steps, text)
+
+    return on_step
+
+
+def _main_only(title: str, width: int = 30, lines_every: float = float("inf")) -> Any:
+    """The progress of the process that talks; nothing in the others."""
+    if talk.main():
+        return talk.progress(title, width, lines_every)
+    return nullcontext(lambda done, total, text: None)

@@ -1,0 +1,1 @@
+"""Bytes of image files as pixels: checked before they are believed."""

@@ -1,0 +1,1 @@
+"""Labelled examples to train and test on."""

@@ -1,0 +1,1 @@
+"""Image sets to measure on, from whatever holds images."""

@@ -1,0 +1,1 @@
+"""Generated street numbers, in place of SVHN where that cannot be had."""

@@ -1,0 +1,1 @@
+"""Which cells see a pixel: networks run on marks that spread as receptive fields do."""

@@ -1,0 +1,1 @@
+"""Spatial transformer networks: warps, localisation heads, backbones, classifiers."""

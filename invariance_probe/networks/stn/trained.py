@@ -1,0 +1,61 @@
+"""Classifiers of a training run, rebuilt from their checkpoint alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from ...errors import ProbeError
+from .._words import first_line, shown
+from ..weights.load import load_checkpoint, metadata
+from .architecture import Architecture
+from .classifier import Classifier, build_classifier
+
+KIND = "invariance_probe classifier"
+
+
+def is_trained(path: str | Path) -> bool:
+    """Whether a file is the checkpoint of a training run, which says what network it is of."""
+    return metadata(path).get("kind") == KIND
+
+
+def trained_classifier(path: str | Path) -> tuple[Classifier, dict[str, str]]:
+    """Return the classifier of a training run's checkpoint in eval mode, and its metadata.
+
+    Raises ProbeError for a file that is no such checkpoint and one whose weights and description
+    do not fit.
+    """
+    about = metadata(path)
+    if about.get("kind") != KIND:
+        raise ProbeError(
+            f"{shown(path)} does not say what network it is of; give the model.safetensors of a "
+            "training run, or the network's name and the file as its checkpoint"
+        )
+    try:
+        stated = json.loads(about.get("architecture", ""))
+        architecture = Architecture.from_dict(stated)
+        _check_size(architecture, Path(path))
+        network = build_classifier(architecture)
+    except ProbeError:
+        raise
+    except Exception as error:  # whatever the fields of a damaged file make of it
+        raise ProbeError(
+            f"the network that {shown(path)} describes cannot be built ({first_line(error)}); "
+            "train it again"
+        ) from error
+    load_checkpoint(network, path)
+    return network.eval(), about
+
+
+def _check_size(architecture: Architecture, path: Path) -> None:
+    """Refuse a description of more weights than the file holds, before memory is taken for them."""
+    with torch.device("meta"):
+        described = build_classifier(architecture)
+    values, size = sum(p.numel() for p in described.parameters()), path.stat().st_size
+    if values > size:
+        raise ProbeError(
+            f"{shown(path)} describes a network of {values} values in a file of {size} bytes; "
+            "train it again"
+        )

@@ -1,0 +1,1 @@
+"""What measuring shares: images shown to a network, checks before a run, memory, passes."""

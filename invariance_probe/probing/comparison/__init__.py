@@ -1,0 +1,1 @@
+"""Several networks on one plan: paired differences with intervals."""

@@ -1,0 +1,215 @@
+"""What a pass accumulates for one layer: moments on the fit half, error sums on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...alignment import (
+    Alignment,
+    GrowingRows,
+    Moments,
+    SearchPlan,
+    Variance,
+    best_alignment,
+    squared_errors,
+)
+from ...errors import ProbeError
+from ...geometry import Frame, Transform, valid_cells
+from ..options import Options
+from .bound_state import BoundState
+from .channel_state import ChannelState
+from .compared import Compared
+
+
+class LayerState:
+    """Accumulators of one layer over a run.
+
+    Residuals are taken at all valid cells, or at a regular sub-grid of them where there are more
+    than 65,536 (`Compared`); the search follows `SearchPlan`.
+    """
+
+    SUMS: ClassVar[tuple[str, ...]] = (
+        "moments", "channel_state", "bound_state", "_scale", "_variance",
+    )  # fmt: skip
+    ROWS: ClassVar[tuple[str, ...]] = ("_errors",)  # one row an image: these concatenate
+
+    def __init__(
+        self,
+        name: str,
+        frame: Frame,
+        transforms: Sequence[Transform],
+        canvas: tuple[int, int],
+        options: Options,
+    ) -> None:
+        self.name, self.frame, self.transforms, self.options = name, frame, transforms, options
+        self.canvas, self.rungs = canvas, options.rungs
+        self.channel_state: ChannelState | None = None
+        self.bound_state: BoundState | None = None
+        try:
+            self.cells = valid_cells(frame, transforms, canvas)
+            self.plan = SearchPlan(frame, self.cells, options.search)
+            if self.plan.pool > 1:
+                self.plan.compare_coarse(valid_cells(self.plan.coarse_frame, transforms, canvas))
+        except ProbeError as error:
+            raise ProbeError(f"layer {name!r}: {error}") from None
+        self.compared = Compared(frame, self.cells, options.map_interpolation)
+        self._reach = 1 if options.map_interpolation == "bilinear" else 3
+        self.pivot: Tensor | None = None
+        self.weights: Tensor | None = None
+        self.channels = 0
+        self.moments: list[Moments] = []
+        self.alignments: list[Alignment] = []
+        self._variance: Variance | None = None
+        self._scale: Variance | None = None
+        self._errors = GrowingRows()  # (images, transforms, rungs)
+        self._target = torch.zeros(0)  # the batch begun, where it is compared
+        self._first: Tensor | None = None
+        self._previous: Tensor | None = None
+
+    def see(self, original: Tensor) -> None:
+        """Fix the pivot from the first image: the same whatever the batch size."""
+        if self.pivot is None:
+            self.channels = original.shape[1]
+            self.pivot = original[0].mean(dim=(1, 2))
+        self.compared.weights = self.weights
+
+    def measure_scale(self, original: Tensor) -> None:
+        """First pass of weighting="channel": each channel's variance on the fit half."""
+        self.see(original)
+        if self._scale is None:
+            self._scale = Variance(self._pivot())
+        self._scale.update(*self._window(original))
+
+    def fix_scale(self) -> None:
+        """Weights 1/σ per channel; channels that never vary get 0 and are reported as dead."""
+        if self._scale is not None:
+            variance = torch.from_numpy(self._scale.compute()[1])
+            alive = variance > 1e-12 * variance.max()
+            self.weights = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+
+    def fit(self, which: int, moved: Tensor, original: Tensor) -> None:
+        """Add maps of the fit half under transformation number `which`."""
+        self.see(original)
+        if not self.moments:
+            self.moments = [self._moments() for _ in self.transforms]
+            if self.options.channels:
+                self.channel_state = ChannelState(self.transforms, self.compared.mask(original))
+                self.bound_state = BoundState(
+                    self.frame, self.transforms, self.canvas, self.options, original,
+                    self._pivot(), self.weights,
+                )  # fmt: skip
+        if self.channel_state is not None and self.bound_state is not None:
+            aligned = self.compared.moved(moved, self.transforms[which].inverse())
+            self.channel_state.fit(which, aligned, self.compared.take(original))
+            self.bound_state.fit(which, moved, original)
+            if which == 0:
+                self.bound_state.see(original)
+        self.moments[which].update(moved, original)
+
+    def search(self, which: int) -> None:
+        """Find the best alignment for transformation number `which` and free its moments."""
+        self.alignments.append(
+            best_alignment(
+                self.moments[which], self.transforms[which], family=self.options.family,
+                interpolation=self.options.map_interpolation,
+            )
+        )  # fmt: skip
+        self.moments[which] = self._moments()
+        for state in (self.channel_state, self.bound_state):
+            if state is not None:
+                state.solve(which)
+
+    def start_batch(self, original: Tensor) -> None:
+        """Begin a batch of the evaluation half: variance, and the ceiling's errors."""
+        self.see(original)
+        if self._variance is None:
+            self._variance = Variance(self._pivot(), self.weights)
+        self._target = target = self.compared.take(original)
+        if self._first is None:
+            self._first = target[:1].clone()
+        self._variance.update(*self._window(original))
+        if self.channel_state is not None:
+            self.channel_state.start_batch(target)
+        if self.bound_state is not None:
+            self.bound_state.start_batch(original)
+        rungs, transforms = len(self.rungs), len(self.transforms)
+        self._errors.append(torch.zeros(len(original), transforms, rungs, dtype=torch.float64))
+        # Another image: the one before, in the run's order, whatever the batches; the first
+        # image's partner is the last one, which is known only at the end.
+        before = target[:-1]
+        if self._previous is not None:
+            before = torch.cat([self._previous, before])
+        own = target[len(target) - len(before) :]
+        if len(own):
+            errors = squared_errors(before, own).cpu()
+            place = self.rungs.index("other_image")
+            self._errors.last(len(own))[:, :, place] = errors[:, None]
+        self._previous = target[-1:].clone()
+
+    def evaluate(self, which: int, moved: Tensor, realigned: Tensor, original: Tensor) -> None:
+        """Errors of every rung under transformation number `which`, for the batch begun."""
+        h, compared, target = self.transforms[which], self.compared, self._target
+        inverse, realigned = compared.moved(moved, h.inverse()), compared.take(realigned)
+        best = self.alignments[which].transform
+        # One map at a time: each is as large as the layer's.
+        aligned: dict[str, Callable[[], Tensor]] = {
+            "unaligned": lambda: compared.take(moved),
+            "inverse": lambda: inverse,
+            "best": lambda: compared.moved(moved, best),
+            "input_aligned": lambda: realigned,
+            "resampling_floor": lambda: compared.there_and_back(original, h),
+        }
+        if self.options.per_image:
+            aligned["best_per_image"] = lambda: self._each_at_its_best(which, moved, original)
+        errors = {rung: squared_errors(maps(), target) for rung, maps in aligned.items()}
+        if self.channel_state is not None and self.bound_state is not None:
+            errors |= self.channel_state.evaluate(which, inverse, realigned, target)
+            errors["spatial_bound"] = self.bound_state.evaluate(which, moved)
+        for rung, sums in errors.items():
+            self._errors.last(len(original))[:, which, self.rungs.index(rung)] = sums.cpu()
+
+    def _each_at_its_best(self, which: int, moved: Tensor, original: Tensor) -> Tensor:
+        """Every image's map under its own best alignment: the most an aligner could do."""
+        maps = []
+        for own, target in zip(moved.split(1), original.split(1), strict=True):
+            moments = self._moments()
+            moments.update(own, target)
+            found = best_alignment(
+                moments, self.transforms[which], family=self.options.family,
+                interpolation=self.options.map_interpolation,
+                starts=[self.alignments[which].transform],
+            )  # fmt: skip
+            maps.append(self.compared.moved(own, found.transform))
+        return torch.cat(maps)
+
+    def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Errors (transforms, rungs, images), variance (images), channel variances (C)."""
+        errors = self._errors.all().permute(1, 2, 0).contiguous()
+        if self._variance is None or self._first is None or self._previous is None:
+            raise ProbeError("no evaluation images were seen; give more images")
+        wrapped = squared_errors(self._previous, self._first)
+        errors[:, self.rungs.index("other_image"), 0] = wrapped.cpu()
+        variance, channels = self._variance.compute()
+        if self.bound_state is not None:
+            # Read against the variance of the maps it was taken on, averaged ones where they were.
+            own = float(self.bound_state.variance.compute()[0].sum())
+            errors[:, self.rungs.index("spatial_bound")] *= variance.sum() / own if own > 0 else 1
+        return errors.numpy(), variance, channels
+
+    def _moments(self) -> Moments:
+        return self.plan.moments(reach=self._reach, pivot=self.pivot, weights=self.weights)
+
+    def _window(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps where they are compared, and 1 at the compared cells."""
+        return maps[..., self.compared.rows, self.compared.columns], self.compared.mask(maps)
+
+    def _pivot(self) -> Tensor:
+        if self.pivot is None:
+            raise ProbeError(f"layer {self.name!r} has seen no image yet")
+        return self.pivot

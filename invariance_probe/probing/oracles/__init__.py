@@ -1,0 +1,1 @@
+"""The oracle spatial transformer: what perfect alignment at one layer is worth."""

@@ -1,0 +1,1 @@
+"""Pictures of maps: transformed, moved back, beside the original."""

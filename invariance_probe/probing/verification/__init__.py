@@ -1,0 +1,1 @@
+"""What a stored result is worth: trust, hashes, and measuring it anew."""

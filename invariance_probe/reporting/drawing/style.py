@@ -1,0 +1,215 @@
+"""How figures look: sizes of a printed column, colours and marks that survive grey and CVD."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from ...errors import ProbeError
+
+NARROW, WIDE = 85.0, 170.0
+"""Widths in millimetres of one and of two columns of a printed page."""
+
+_LEAST, _MOST = 70.0, 300.0  # millimetres: labels do not fit less, no page is wider
+
+RESIDUAL = "residual (fraction of\nvariance unexplained)"
+
+RC: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: same layout on every machine
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0,
+    "figure.titlesize": 8.0,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.unicode_minus": True,
+    "axes.grid": False,
+    # Else letters are as wide as whole pixels make them, and a layout holds at one resolution only.
+    "text.hinting": "none",
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.0,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "savefig.dpi": 300,
+    "svg.fonttype": "none",  # text stays text: searchable, and set in the page's own hand
+    "svg.hashsalt": "invariance_probe",
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+}
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+# Okabe & Ito, Color Universal Design (2008): told apart with every common colour vision.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#777777"
+SHADE, MASKED, FAINT = "0.93", "0.9", "0.75"
+
+
+@dataclass(frozen=True)
+class RungStyle:
+    """Label, colour, marker and line style of one rung; the marks alone tell rungs apart.
+
+    Where no line is drawn `spot` marks rungs whose line has no marker.
+    """
+
+    label: str
+    colour: str
+    marker: str
+    line: Any
+    alone: str = ""
+
+    @property
+    def spot(self) -> str:
+        """The marker of a single value."""
+        return self.marker or self.alone or "d"
+
+
+_RUNGS = {
+    "unaligned": RungStyle("unaligned", BLACK, "o", "-"),
+    "inverse": RungStyle("inverse h⁻¹", VERMILLION, "s", "-"),
+    "best": RungStyle("best found", BLUE, "^", (0, (5, 1.5))),
+    "best_per_image": RungStyle("best per image", BLUE, "v", ":"),
+    "spatial_bound": RungStyle("bound, all spatial maps", GREY, "", (0, (8, 2)), "p"),
+    # One hue for the channel maps: told apart by marker and line.
+    "inverse_permuted": RungStyle("h⁻¹, channels permuted", ORANGE, "D", (0, (1, 1))),
+    "inverse_orthogonal": RungStyle("h⁻¹, orthogonal map", ORANGE, "P", (0, (3, 1, 1, 1))),
+    "inverse_linear": RungStyle("h⁻¹, linear map", ORANGE, "X", "-"),
+    "input_aligned": RungStyle("input aligned (floor)", GREEN, "", "-", "d"),
+    "resampling_floor": RungStyle("resampling floor", SKY, "", ":", "<"),
+    "other_image": RungStyle("other image (ceiling)", PURPLE, "", "--", "*"),
+}
+_SPARE = tuple(
+    (colour, marker, line)
+    for line in ((0, (5, 1, 1, 1)), (0, (10, 2)), (0, (2, 2)))
+    for colour, marker in ((GREY, "D"), (YELLOW, "v"), (SKY, "P"), (GREEN, "X"))
+)
+
+
+def rung_style(rung: str, rungs: tuple[str, ...] = ()) -> RungStyle:
+    """Style of a rung; one that has none of its own takes a spare by its place in `rungs`.
+
+    >>> rung_style("best").label
+    'best found'
+    """
+    if rung in _RUNGS:
+        return _RUNGS[rung]
+    others = [name for name in rungs if name not in _RUNGS]
+    colour, marker, line = _SPARE[(others.index(rung) if rung in others else 0) % len(_SPARE)]
+    return RungStyle(rung.replace("_", " "), colour, marker, line)
+
+
+class StyledFigure(Figure):
+    """A Figure outside pyplot that is saved in the house style, the same bytes every time.
+
+    Shows itself in notebooks without a pyplot backend.
+    """
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Save as `Figure.savefig` does, with text as text and without dates."""
+        given = options.get("format") or str(getattr(fname, "name", fname)).rpartition(".")[2]
+        options.setdefault("metadata", _METADATA.get(str(given).lower()))
+        with matplotlib.rc_context(RC):
+            engine = self.get_layout_engine()
+            if engine is not None:  # laid out here, or matplotlib draws everything twice
+                engine.execute(self)
+                self.set_layout_engine(None)
+                self._round_positions()
+            try:
+                super().savefig(fname, **options)
+            finally:
+                if engine is not None:
+                    self.set_layout_engine(engine)
+
+    def _round_positions(self) -> None:
+        """Take from the places of axes what the layout's solver leaves to chance.
+
+        It goes by the addresses of objects, and differs from run to run in the last bits; names of
+        clip paths in an SVG are hashed from all of them.
+        """
+        for ax in self.axes:
+            ends = np.round(ax.get_position(original=True).extents, 9)
+            ax._set_position(Bbox.from_extents(*ends))  # type: ignore[attr-defined]
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=150)
+        return buffer.getvalue()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Run a drawing function under the house style and leave matplotlib's settings alone."""
+
+    @functools.wraps(draw)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        with matplotlib.rc_context(RC):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+def names_as_they_are() -> AbstractContextManager[None]:
+    """Draw without mathematics: a dollar sign in the name of a layer or a network is none."""
+    return matplotlib.rc_context({"text.parse_math": False})
+
+
+def checked_width(width: float | None) -> float | None:
+    """A figure's width in millimetres as it was asked for; None leaves it to the figure.
+
+    Raises ProbeError for widths at which labels cannot be read, and for none at all.
+
+    >>> checked_width(85), checked_width(None)
+    (85.0, None)
+    """
+    if width is None:
+        return None
+    try:
+        wanted = float(width)
+    except (TypeError, ValueError):
+        wanted = math.nan
+    if not _LEAST <= wanted <= _MOST:
+        raise ProbeError(
+            f"figure width {width!r}: give millimetres from {_LEAST:g} to {_MOST:g}, "
+            f"such as {NARROW:g} (one column of a page) or {WIDE:g} (two)"
+        )
+    return wanted
+
+
+def new_figure(width: float, height: float) -> StyledFigure:
+    """An empty figure of a size in millimetres, laid out so that nothing overlaps."""
+    figure = StyledFigure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.04)  # type: ignore[call-arg]
+    return figure

@@ -1,0 +1,270 @@
+"""Residual against angle, scale or transformation: a curve per rung, a panel per layer."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ...probing import Result
+from ...probing.options import CEILING, FLOOR
+from ..drawing.fitting import legend_below
+from ..drawing.panels import (
+    angle_axis,
+    given_axes,
+    leftmost,
+    lowest,
+    panel_columns,
+    panel_grid,
+    panel_room,
+    scale_axis,
+    titles,
+)
+from ..drawing.style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
+from ..select import (
+    Block,
+    around,
+    choose_blocks,
+    choose_rungs,
+    interval_percent,
+    undetermined,
+    unrolled,
+)
+
+_PANEL = 31.0  # millimetres, the narrowest of a figure of two columns
+_LETTER = 1.4  # millimetres of a letter at 7 points
+_ON_DEMAND = ("inverse_permuted", "inverse_orthogonal")
+XLABELS = {
+    "rotation": "angle (degrees)",
+    "scaling": "scale factor",
+    "reflection": "mirror axis (degrees)",
+    "translation": "shift dx, dy (pixels)",
+    "shear": "shear kx, ky",
+    "affine": "matrix a, b, c, d, e, f",
+}
+
+
+@styled
+def plot_residuals(
+    result: Result | Sequence[Result],
+    kind: str | None = None,
+    layers: str | Iterable[str] | None = None,
+    rungs: str | Iterable[str] | None = None,
+    *,
+    axes: Axes | Iterable[Axes] | None = None,
+    width: float | None = None,
+) -> Figure:
+    """Draw the residual against the transformation, a panel per layer and a curve per rung.
+
+    `kind` is "rotation" (against degrees), "scaling" (against the factor, logarithmic) or another
+    kind (by name); None draws every kind in the result, or in several results, in rows of its
+    own. `rungs` are by default all but the permutation and the orthogonal map, which the ladder
+    shows; `result.axes["rung"]` draws them too. Rungs that too few samples leave undetermined are
+    left out, and the legend names them. Grey is the band between floor and ceiling, coloured bands
+    are the bootstrap intervals of the result. Runs over the full circle are closed at ±180°. With
+    `axes`, one per panel, the legend is left to the caller (`ax.legend()`). `width` is millimetres:
+    85 is one column of a printed page, 170 two; by default one for one panel, two for several.
+
+    Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
+
+    Raises ProbeError for an unknown layer or rung, for a kind that the result has not, and for
+    widths below 70 or above 300.
+    """
+    blocks = choose_blocks(result, kind, layers)
+    sizes = [len(block.layers) for block in blocks]
+    columns = panel_columns(sizes, width)
+    room = panel_room(columns, width)
+    panels = [(block, layer) for block in blocks for layer in block.layers]
+    names = [layer for _, layer in panels]
+    if axes is None:
+        names, taller = titles(names, room)
+        row_height = (42.0 if room < 45 else 52.0) + taller
+        row_height += max(depth(block, _PANEL / len(block.moves)) for block in blocks)
+        row_height += 6.0 if len(choose_rungs(blocks[0].result, rungs)) > 6 else 0.0
+        figure, chosen = panel_grid(
+            sizes, row_height=row_height, extra=5.0, columns=columns, width=width
+        )
+        left, low = leftmost(sizes, columns), lowest(sizes, columns)
+    else:
+        figure, chosen = given_axes(axes, sum(sizes))
+        left = low = [True] * len(chosen)
+    crowded = axes is None and room < 45
+    top = 0.0
+    for place, (block, layer) in enumerate(panels):
+        ax = chosen[place]
+        shown = _shown(block.result, rungs)
+        top = max(top, _panel(ax, block, layer, shown))
+        if block.numeric and block.kind == "rotation":
+            angle_axis(ax, *ax.get_xlim(), labels=5 if crowded else 7)
+        ax.set_title(names[place])
+        if low[place]:
+            ax.set_xlabel(axis_label(block))
+        if left[place]:
+            ax.set_ylabel(RESIDUAL)
+    for ax in chosen:
+        ax.set_ylim(0, 1.04 * top if top > 0 else 1.0)
+    if axes is None:
+        first = blocks[0].result
+        bands = any(block.numeric for block in blocks)
+        wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
+        drawn, notes = _legend_of(blocks, rungs, wide=wide)
+        # Where a panel shows single values, the legend has their marks.
+        spots = any(not block.numeric or len(block.moves) == 1 for block in blocks)
+        handles = legend_handles(drawn, interval_percent(first), bands, spots)
+        legend_below(figure, handles, most=4 if wide else 2, notes=notes)
+    return figure
+
+
+def _shown(result: Result, rungs: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The rungs asked for; by default those that tell most, so that curves stay apart."""
+    chosen = choose_rungs(result, rungs)
+    return chosen if rungs is not None else tuple(r for r in chosen if r not in _ON_DEMAND)
+
+
+def _legend_of(
+    blocks: Sequence[Block], rungs: str | Iterable[str] | None, *, wide: bool
+) -> tuple[tuple[str, ...], list[str]]:
+    """The rungs that have a curve in some panel, and lines that say which lack one."""
+    shown = _shown(blocks[0].result, rungs)
+    lacking: dict[str, list[str]] = {}
+    panels = [(block.kind, name) for block in blocks for name in block.layers]
+    for block in blocks:
+        for rung, names in undetermined(block.result, block.layers, shown).items():
+            lacking.setdefault(rung, []).extend(names)
+    drawn = tuple(rung for rung in shown if len(lacking.get(rung, ())) < len(panels))
+    parts = [
+        rung_style(rung, shown).label
+        + (f" ({', '.join(dict.fromkeys(names))})" if len(names) < len(panels) else "")
+        for rung, names in lacking.items()
+    ]
+    text = f"not determined, too few samples: {'; '.join(parts)}" if parts else ""
+    return drawn, textwrap.wrap(text, 120 if wide else 58)
+
+
+def axis_label(block: Block) -> str:
+    """What the axis of a block's transformations is called, with units."""
+    if block.kind == "scaling" and not block.numeric:
+        return "scale factors x, y"
+    return XLABELS.get(block.kind, block.kind)
+
+
+def move_names(moves: pd.DataFrame) -> list[str]:
+    """The parameters of transformations as tick labels."""
+    texts = [text.partition(":")[2] or text for text in moves["transform"]]
+    return [text.replace("-", "−").replace(",", ", ") for text in texts]
+
+
+def turned(names: Sequence[str], room: float) -> bool:
+    """Whether tick labels are too long to stand side by side, each in `room` millimetres."""
+    return len(names) > 1 and _LETTER * max(map(len, names)) + 1 > room
+
+
+def depth(block: Block, room: float) -> float:
+    """Millimetres that upright tick labels of a block need below its panels."""
+    names = [] if block.numeric else move_names(block.moves)
+    return _LETTER * max(map(len, names)) if turned(names, room) else 0.0
+
+
+def legend_handles(rungs: Sequence[str], level: str, bands: bool, spots: bool) -> list[Artist]:
+    """One entry per rung, one for the band between floor and ceiling, one for the intervals."""
+    handles: list[Artist] = []
+    for rung in rungs:
+        style = rung_style(rung, tuple(rungs))
+        handles.append(
+            Line2D(
+                [], [], color=style.colour, marker=style.spot if spots else style.marker,
+                linestyle=style.line if bands else "none", label=style.label,
+            )
+        )  # fmt: skip
+    handles.append(Patch(facecolor=SHADE, label="between floor and ceiling"))
+    first = rung_style(rungs[min(1, len(rungs) - 1)], tuple(rungs))
+    name = f"{level} interval"
+    if bands:
+        handles.append(Patch(facecolor=first.colour, alpha=0.25, label=name))
+    else:
+        bar = Line2D(
+            [], [], color=first.colour, marker="|", markersize=8, linestyle="none", label=name
+        )
+        handles.append(bar)
+    return handles
+
+
+def _panel(ax: Axes, block: Block, layer: str, rungs: Sequence[str]) -> float:
+    """Draw one layer; returns the highest value shown."""
+    table = block.rows(layer, "residuals")
+    by_rung = {rung: rows for rung, rows in table.groupby("rung", sort=False)}
+    if table["residual"].isna().all():
+        ax.text(
+            0.5, 0.5, "no variance\nin this layer", transform=ax.transAxes, ha="center", va="center"
+        )
+    draw = _curves if block.numeric else _names
+    draw(ax, by_rung, rungs, block.kind)
+    shown = table[table["rung"].isin([*rungs, CEILING])]
+    return float(np.nan_to_num(shown[["residual", "high"]].to_numpy()).max())
+
+
+def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], kind: str) -> None:
+    values = by_rung[FLOOR]["parameter"].to_numpy(dtype=float)
+    index = around(values) if kind == "rotation" else np.arange(len(values))
+    x = unrolled(values) if kind == "rotation" else values
+
+    def column(rung: str, name: str) -> np.ndarray:
+        return by_rung[rung][name].to_numpy(dtype=float)[index]
+
+    ax.fill_between(
+        x,
+        column(FLOOR, "residual"),
+        column(CEILING, "residual"),
+        color=SHADE,
+        linewidth=0,
+        zorder=0,
+    )
+    for order, rung in enumerate(rungs):
+        if np.isnan(column(rung, "residual")).all():
+            continue
+        style = rung_style(rung, tuple(rungs))
+        ax.fill_between(
+            x, column(rung, "low"), column(rung, "high"),
+            color=style.colour, alpha=0.25, linewidth=0, zorder=1,
+        )  # fmt: skip
+        ax.plot(
+            x, column(rung, "residual"), color=style.colour, linestyle=style.line,
+            marker=style.spot if len(x) == 1 else style.marker or None, markersize=2.4,
+            markeredgewidth=0, label=style.label, zorder=3 + order / 100,
+        )  # fmt: skip
+    if kind == "rotation":
+        if len(x) > 1:
+            ax.set_xlim(x.min(), x.max())
+    else:
+        scale_axis(ax, float(x.min()), float(x.max()))
+        if len(x) > 1:
+            ax.set_xlim(x.min() / 1.03, x.max() * 1.03)
+
+
+def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: str) -> None:
+    names = move_names(by_rung[FLOOR])
+    floor, ceiling = (by_rung[rung]["residual"].to_numpy(dtype=float) for rung in (FLOOR, CEILING))
+    place = np.arange(len(names), dtype=float)
+    ax.bar(place, ceiling - floor, bottom=floor, width=0.9, color=SHADE, zorder=0)
+    step = 0.7 / max(1, len(rungs))
+    for order, rung in enumerate(rungs):
+        style, rows = rung_style(rung, tuple(rungs)), by_rung[rung]
+        if rows["residual"].isna().all():
+            continue
+        value, low, high = (rows[c].to_numpy(dtype=float) for c in ("residual", "low", "high"))
+        # A percentile interval may leave the value out by a hair; a bar has no negative length.
+        reach = np.clip([value - low, high - value], 0, None)
+        ax.errorbar(
+            place + (order - (len(rungs) - 1) / 2) * step, value, yerr=reach,
+            color=style.colour, marker=style.spot, markersize=3.5, markeredgewidth=0,
+            linestyle="none", elinewidth=0.8, label=style.label, zorder=3, clip_on=False,
+        )  # fmt: skip
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_xticks(place, names, rotation=90 if turned(names, _PANEL / len(names)) else 0)

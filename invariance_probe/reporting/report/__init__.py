@@ -1,8 +1,0 @@
-"""The citable report: one HTML page, Markdown, and files for a paper, from stored results."""
-
-from .citing import cite
-from .content import Content, content
-from .page import Extra
-from .writing import check_report_free, report
-
-__all__ = ["Content", "Extra", "check_report_free", "cite", "content", "report"]

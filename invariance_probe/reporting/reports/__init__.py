@@ -1,0 +1,8 @@
+"""The citable report: one HTML page, Markdown, and files for a paper, from stored results."""
+
+from .contents import Content, content
+from .page import Extra
+from .text.citing import cite
+from .writing import check_report_free, report
+
+__all__ = ["Content", "Extra", "check_report_free", "cite", "content", "report"]

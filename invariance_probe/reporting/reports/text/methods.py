@@ -1,0 +1,252 @@
+"""The methods paragraph: every setting that matters, in the words of a paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ....probing import OracleResult
+from ...tables.escaping import markdown_text, one_row
+from ..runs import Runs
+from .bibliography import EVERY
+from .latex import latex
+from .wording import joined
+
+_FAMILIES = {
+    "rotation": "rotations",
+    "similarity": "similarities",
+    "affine": "affine transformations",
+}
+# Marks that no name of a network or of images holds.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_CITATION = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+_BREAK = "\n\n"  # between paragraphs, and in no sentence
+_NAMES = {entry.key: entry.names for entry in EVERY}
+
+
+def methods_markdown(runs: Runs) -> str:
+    """The paragraph in Markdown, with citations as pandoc reads them: [@key]."""
+    cited = _CITATION.split(_paragraph(runs))
+    shown = [
+        "[" + "; ".join(f"@{key.strip()}" for key in part.split(",")) + "]"
+        if place % 2
+        else _each_paragraph(part, markdown_text)
+        for place, part in enumerate(cited)
+    ]
+    return "".join(shown).rstrip() + "\n"
+
+
+def methods_latex(runs: Runs) -> str:
+    r"""The paragraph in LaTeX, with \cite."""
+    parts = _CITATION.split(_paragraph(runs))
+    shown = [
+        rf"\cite{{{','.join(key.strip() for key in part.split(','))}}}"
+        if place % 2
+        else _each_paragraph(part, latex)
+        for place, part in enumerate(parts)
+    ]
+    return "".join(shown).rstrip() + "\n"
+
+
+def methods_text(runs: Runs) -> str:
+    """The paragraph with authors and years, as a page without a list of works shows them."""
+    return _CITATION.sub(
+        lambda m: "(" + "; ".join(_NAMES[key.strip()] for key in m[1].split(",")) + ")",
+        _paragraph(runs),
+    )
+
+
+def _each_paragraph(text: str, escaped: Callable[[str], str]) -> str:
+    return _BREAK.join(map(escaped, text.split(_BREAK)))
+
+
+def _paragraph(runs: Runs) -> str:
+    out: list[str] = []
+    for sentences in _grouped(runs):
+        out.append(one_row(" ".join(sentences)))
+    tail = (
+        f"The content hash of these results (SHA-256) is {runs.content_hash}; "
+        "a stored result is checked and replayed by invariance-probe verify."
+    )
+    return _BREAK.join([*out, tail]) + "\n"
+
+
+def _grouped(runs: Runs) -> list[list[str]]:
+    """One paragraph per different set-up; the transformations of all that share one together."""
+    groups: dict[str, tuple[list[str], Mapping[str, Any], list[str], bool, bool]] = {}
+    for run in runs.all:
+        provenance = run.result.provenance
+        head = " ".join(_setup(provenance))
+        entry = groups.setdefault(head, ([], provenance, [], False, False))
+        moves = joined(_moves(provenance))
+        layers = [name for name in dict.fromkeys(run.result.axes["layer"]) if name != "input"]
+        oracle = isinstance(run.result, OracleResult)
+        groups[head] = (
+            [*entry[0], f"{moves} ({'oracle' if oracle else 'probe'})"],
+            provenance,
+            list(dict.fromkeys([*entry[2], *layers])),
+            entry[3] or not oracle,
+            entry[4] or oracle,
+        )
+    return [
+        [
+            head,
+            f"The transformations were {joined(moves)}; the layers {joined(layers)}.",
+            *(_probe_methods(provenance) if probed else []),
+            *(_oracle_methods() if classified else []),
+            *_numerics(provenance),
+        ]
+        for head, (moves, provenance, layers, probed, classified) in groups.items()
+    ]
+
+
+def _moves(provenance: Mapping[str, Any]) -> list[str]:
+    config = provenance.get("config") or {}
+    if isinstance(config, Mapping) and config.get("transforms"):
+        return str(config["transforms"]).replace(";", " ").split()
+    texts = [str(text) for text in provenance.get("transforms", [])]
+    return texts if len(texts) <= 6 else [f"{texts[0]} to {texts[-1]} ({len(texts)} in all)"]
+
+
+def _setup(provenance: Mapping[str, Any]) -> list[str]:
+    network, images = _part(provenance, "network"), _part(provenance, "images")
+    options, software = _part(provenance, "options"), _part(provenance, "software")
+    name = network.get("name", "the network")
+    told = f" ({network['description']})" if network.get("description") else ""
+    weights = str(network.get("state_sha256") or "")
+    out = [
+        "Whether a spatial transformation of feature maps can undo an image transformation h was "
+        f"measured with invariance_probe {software.get('version', '')} "
+        f"{_cited('invariance_probe')}, following the theory of spatial transformers "
+        f"{_cited('finnveden2020understanding', 'jansson2020inability')}.",
+        f"The network was {name}{told}, evaluated without training it further; the SHA-256 of its "
+        f"weights begins with {weights[:16] or 'an unknown value'}.",
+    ]
+    canvas = images.get("canvas") or ["?", "?"]
+    number, there = images.get("number", "?"), images.get("available")
+    number = f"{number} of {there}" if there not in (None, number) else number
+    out.append(
+        f"The images were {images.get('description', 'not described')}: {number}, split once at "
+        f"random (seed {options.get('seed', '?')}) into {images.get('fit', '?')} for fitting and "
+        f"{images.get('evaluation', '?')} for evaluation, seen on a canvas of "
+        f"{canvas[0]}×{canvas[1]} pixels."
+    )
+    beyond = images.get("beyond_source")
+    if beyond == "fill":
+        fill = ", ".join(f"{float(value):g}" for value in images.get("fill") or [])
+        out.append(f"Beyond the images' edge lay a constant ({fill}), set before normalisation.")
+    elif beyond:
+        out.append("Beyond the images' edge lay their reflection.")
+    mean, std = (", ".join(f"{v:.4g}" for v in images.get(k) or []) for k in ("mean", "std"))
+    if mean and std:
+        out.append(f"After warping, images were normalised by mean {mean} and deviation {std}.")
+    kernel = options.get("image_interpolation", "bilinear")
+    cubic = f" {_cited('keys1981cubic')}" if kernel == "bicubic" else ""
+    out.append(
+        f"Images were warped by {kernel} interpolation{cubic}, anti-aliased when they shrink."
+    )
+    return out
+
+
+def _margin(erode: object) -> str:
+    if erode == "auto":
+        return (
+            ", as far from its edge as the layer's maps were found to change when images were "
+            "shifted under it"
+        )
+    return f", {erode:g} pixels or more from its edge" if isinstance(erode, float) and erode else ""
+
+
+def _left(provenance: Mapping[str, Any]) -> str:
+    """How many cells that leaves, layer by layer."""
+    said = []
+    for name, one in _part(_part(provenance, "conventions"), "cells").items():
+        valid, whole, margin = (
+            _number(_part({"": one}, ""), k) for k in ("valid", "all", "margin")
+        )
+        said.append(f"{valid} of {whole} of {name}" + f" ({margin} pixels)" * (margin != "0"))
+    return f": {joined(said)}" if said else ""
+
+
+def _number(part: Mapping[str, Any], key: str) -> str:
+    value = part.get(key)
+    return f"{value:g}" if isinstance(value, int | float) else "?"
+
+
+def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
+    options = _part(provenance, "options")
+    kernel = options.get("map_interpolation", "bilinear")
+    family = _FAMILIES.get(
+        str(options.get("family")),
+        "the smallest of similarities and affine transformations that holds the inverse",
+    )
+    margin = _margin(options.get("erode"))
+    out = [
+        f"Feature maps were warped in the grid frame measured on the network, by {kernel} "
+        "interpolation without anti-aliasing, the nearest cell standing in beyond the edge, and "
+        "compared with those of the original on the cells that stay inside the image under all "
+        f"transformations of the run{margin}{_left(provenance)}.",
+        "The residual is the sum of squared differences over the evaluation images, divided by the "
+        "original's sum of squares about the channel means.",
+    ]
+    if options.get("weighting") == "channel":
+        out.append("Each channel was divided by its deviation on the fit half first.")
+    out.append(
+        "It is read between a floor, the maps of the image aligned before the network, and a "
+        "ceiling, the maps of another image."
+    )
+    out.append(
+        "The best alignment is one for all images, searched on the fit half over "
+        f"{family}: a coarse grid of angles and scales, the identity and the inverse, the best of "
+        "them refined to second order on the maps' second moments."
+    )
+    if options.get("per_image"):
+        out.append("A best alignment of every evaluation image by itself was searched as well.")
+    if options.get("channels", True):
+        out.append(
+            "After alignment by the inverse, channels were matched by the best permutation "
+            f"{_cited('kuhn1955hungarian')}, the best orthogonal map "
+            f"{_cited('schonemann1966procrustes')} and a "
+            "linear map (ridge about the orthogonal one), all fitted on the fit half."
+        )
+    return out
+
+
+def _oracle_methods() -> list[str]:
+    return [
+        "For the oracle, the classifier saw the transformed image while one layer's maps were "
+        "replaced by those moved back by the known inverse, and by those with their channels "
+        "mapped too."
+    ]
+
+
+def _numerics(provenance: Mapping[str, Any]) -> list[str]:
+    options, numerics = _part(provenance, "options"), _part(provenance, "numerics")
+    versions = _part(provenance, "versions")
+    level = 100 * float(options.get("level", 0.95))
+    packages = [f"{name} {versions[name]}" for name in ("python", "torch", "numpy", "scipy")
+                if versions.get(name)]  # fmt: skip
+    out = [
+        f"Intervals are {level:g} % Student intervals over the evaluation images from jackknife "
+        f"pseudo-values {_cited('miller1974jackknife')}; of proportions they are Wilson's "
+        f"{_cited('wilson1927')}."
+    ]
+    if numerics:
+        out.append(
+            f"Forward passes ran in {numerics.get('dtype', '?')} on {numerics.get('device', '?')} "
+            f"with TF32 {'on' if numerics.get('tf32') else 'off'}; sums in "
+            f"{numerics.get('sums', 'float64')}."
+        )
+    if packages:
+        out.append(f"Versions: {', '.join(packages)} {_cited('paszke2019pytorch')}.")
+    return out
+
+
+def _part(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = provenance.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _cited(*keys: str) -> str:
+    return f"{_OPEN}{', '.join(keys)}{_CLOSE}"

@@ -1,0 +1,1 @@
+"""Poses that spatial transformers give to images, beside those applied."""

@@ -1,0 +1,1 @@
+"""Training runs on disk, and what their networks err."""

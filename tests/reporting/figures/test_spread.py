@@ -1,0 +1,33 @@
+"""The spread over images: boxes of what the table averages."""
+
+from __future__ import annotations
+
+import pytest
+from matplotlib.figure import Figure
+
+from invariance_probe.errors import ProbeError
+from invariance_probe.probing import Result
+from invariance_probe.reporting import plot_spread
+from invariance_probe.reporting.figures.spread import image_residuals
+
+
+def test_the_mean_over_images_is_the_tables_residual(result: Result) -> None:
+    rows = result.residuals.set_index(["layer", "transform", "rung"])["residual"]
+    for layer in result.axes["layer"]:
+        for transform in result.axes["transform"]:
+            for rung, values in image_residuals(result, layer, transform).items():
+                assert values.mean() == pytest.approx(rows[layer, transform, rung], rel=1e-9)
+
+
+def test_a_panel_per_layer_with_units(result: Result) -> None:
+    figure = plot_spread(result)
+    assert isinstance(figure, Figure)
+    assert len(figure.axes) == len(result.axes["layer"])
+    assert "fraction of the mean variance" in figure.get_supxlabel()
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels[:2] == ["unaligned", "inverse h⁻¹"]
+
+
+def test_unknown_transforms_are_named(result: Result) -> None:
+    with pytest.raises(ProbeError, match="no transform 'rotation:91'"):
+        plot_spread(result, "rotation:91")
