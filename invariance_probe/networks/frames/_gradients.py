@@ -28,7 +28,8 @@ def gradient_lines(
 
     `implied` are the pixels per cell that sizes imply, where they do; else the centroids give
     them. They give the start, which is set to the nearest half pixel when it is within 0.2 px of
-    one. The error of a Line is how far centroids lie off it. Raises ProbeError when the centroids
+    one. The error of a Line is how far centroids lie off it, and at least half a cell: a random
+    kernel moves all of them by as much. Raises ProbeError when the centroids
     do not move with the cells, so that the layer has no grid.
     """
     lines = []
@@ -48,7 +49,7 @@ def gradient_lines(
             raise no_grid(layer)
         if abs(corner - round(2 * corner) / 2) < _SNAP:
             corner = round(2 * corner) / 2
-        lines.append(Line(jump, corner, max(scatter, _SNAP)))
+        lines.append(Line(jump, corner, max(scatter, abs(jump) / 2)))
     return lines[0], lines[1]
 
 

@@ -143,8 +143,7 @@ class MomentMode(PlaceMode):
             return self._reduced(func, args, kwargs)
         return func(*args, **kwargs)
 
-    dtype = torch.float64
-    small = _SMALL
+    dtype, small, lobes = torch.float64, _SMALL, False
 
     def _linear(self, vectors: Tensor, weight: Tensor) -> Tensor:
         mean = self.over(vectors, -1, keepdim=weight.ndim > 1)

@@ -11,7 +11,7 @@ from ...errors import ProbeError
 from ..marking.support import like
 from ._edges import LONGER, Line, Maps, Strip, added_cells, thin_strip
 from ._fields import measure_lines
-from ._gradients import centroids, deviation, gradient_lines, implied_jump
+from ._gradients import centroids, deviation, gradient_lines, implied_jump, no_grid
 from ._moments import moment_line, moments
 
 _AGREE = 2e-3  # px
@@ -133,6 +133,8 @@ def _agreed(seen: Line | None, moment: Line | None, cells: int) -> Line | None:
         return None
     middle = (cells - 1) / 2
     apart = abs((seen.jump - moment.jump) * middle + seen.corner - moment.corner)
+    if apart > max(abs(seen.jump), _AGREE):
+        return None
     return seen if apart <= _AGREE else replace(seen, error=apart)
 
 
@@ -163,5 +165,24 @@ def _decided(maps: Maps, layer: str, canvas: Size, along: list[_Along]) -> tuple
     if len(chosen) == 2:
         return chosen[0], chosen[1], method
     implied = [implied_jump(one.added.get(layer)) for one in along]
-    x, y = gradient_lines(layer, cells, centres, canvas, (implied[0], implied[1]))
+    found = gradient_lines(layer, cells, centres, canvas, (implied[0], implied[1]))
+    x, y = (
+        _doubted(layer, line, [one for one in lines if one], int(cells[:, axis].max()))
+        for axis, (line, lines) in enumerate(zip(found, known, strict=True))
+    )
     return x, y, "gradient"
+
+
+def _doubted(layer: str, line: Line, others: list[Line], last: int) -> Line:
+    """A Line of centroids, with how far what else was found lies off it where they have cells.
+
+    Refused where that is a cell: then places are mixed, and nothing tells what is right.
+    """
+    apart = [
+        max(abs((line.jump - one.jump) * cell + line.corner - one.corner) for cell in (0, last))
+        for one in others
+    ]
+    error = max(line.error, min(apart, default=0.0))
+    if error > abs(line.jump):
+        raise no_grid(layer)
+    return replace(line, error=error)

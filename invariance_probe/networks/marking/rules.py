@@ -29,6 +29,7 @@ class PlaceMode(TorchFunctionMode):
     """
 
     paused = False
+    lobes = True  # kernels keep what they have below 0
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -42,6 +43,10 @@ class PlaceMode(TorchFunctionMode):
     @abstractmethod
     def carries(self, values: object) -> bool:
         """Whether this is a tensor with places of the image in it."""
+
+    def depends(self, values: Tensor) -> bool:
+        """Whether a tensor depends on the image, by its places or by what joins all of them."""
+        return self.carries(values)
 
     @abstractmethod
     def merged(self, values: Sequence[Tensor]) -> Tensor:
@@ -81,17 +86,18 @@ def _given(names: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[st
     return {**dict(zip(names.split(), args, strict=False)), **kwargs}
 
 
-def _tensors(values: Any) -> list[Tensor]:
+def tensors_in(values: Any) -> list[Tensor]:
+    """The tensors among values, in lists and tuples too."""
     if isinstance(values, Tensor):
         return [values]
     if isinstance(values, (tuple, list)):
-        return [one for value in values for one in _tensors(value)]
+        return [one for value in values for one in tensors_in(value)]
     return []
 
 
 def _by_element(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Comparisons, rounding, choices by element: the places of all that they read."""
-    inside = _tensors([*args, *kwargs.values()])
+    inside = tensors_in([*args, *kwargs.values()])
     carriers = [one for one in inside if mode.carries(one)]
     if not carriers or "out" in kwargs:
         return NotImplemented
@@ -231,7 +237,7 @@ def _sampled(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
     if maps.ndim != 4:
         return NotImplemented
     size = grid.shape[1:3]
-    if not mode.carries(grid):
+    if not mode.depends(grid):
         return mode.resampled(
             lambda planes: F.grid_sample(
                 planes, grid.to(planes.dtype), mode="bilinear",
@@ -239,7 +245,7 @@ def _sampled(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
                 align_corners=bool(given.get("align_corners")),
             ), maps,
         )  # fmt: skip
-    if not mode.carries(maps):
+    if not mode.carries(maps) and mode.carries(grid):
         shape = (*maps.shape[:2], *size)
         return mode.over(grid, -1, keepdim=False).unsqueeze(1).expand(shape).clone()
     if size == maps.shape[2:]:
@@ -278,22 +284,22 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _interpolated(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    given = _given("input", args, kwargs)
+    names = "input size scale_factor mode align_corners recompute_scale_factor antialias"
+    given = _given(names, args, kwargs)
     maps = given.pop("input")
     if maps.ndim != 4:
         return NotImplemented
-    return mode.resampled(lambda planes: func(planes, *args[1:], **_without(given)), maps)
-
-
-def _without(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in kwargs.items() if name != "input"}
+    if given.get("mode") == "bicubic" and not mode.lobes:
+        # The centre of mass of its kernel (a = -3/4) is not where it samples.
+        given["mode"] = "bilinear"
+    return mode.resampled(lambda planes: func(planes, **given), maps)
 
 
 def _deformed(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Offsets that depend on the image are taken as 0: the plain convolution; so is the mask."""
     names = "input weight offset mask bias sh sw ph pw dh dw groups offset_groups use_mask"
     given = _given(names, args, kwargs)
-    if not mode.carries(given["offset"]) and bool(given["offset"].any()):
+    if not mode.depends(given["offset"]) and bool(given["offset"].any()):
         raise RuntimeError("the offsets of a deformable convolution are fixed and not 0")
     plain = [tuple(given[one + axis] for axis in "hw") for one in "spd"]
     plain_args = (given["input"], given["weight"], None, *plain, given["groups"])
@@ -303,7 +309,12 @@ def _deformed(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[st
 def _regions(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Pooling of boxes: of fixed ones linear, of computed ones without places."""
     maps, boxes = args[:2]
-    if not mode.carries(boxes):
+    if not mode.depends(boxes):
+        # Bilinear samples read a pixel beside them with the weight 0, which NaN does not forget.
+        if func.__name__ == "roi_align" and len(boxes) == len(maps):
+            return mode.resampled(
+                lambda planes: func(planes, boxes.to(planes.dtype), *args[2:], **kwargs), maps
+            )
         return NotImplemented
     return mode.lost(func(maps, torch.zeros_like(boxes), *args[2:], **kwargs).shape, [maps, boxes])
 
@@ -315,7 +326,7 @@ def _is_foreign(func: OpOverload | OpOverloadPacket) -> bool:
 
 def _foreign(mode: PlaceMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operator from elsewhere may compute addresses from values, so it sees clean ones."""
-    sources = [one for one in _tensors([*args, *kwargs.values()]) if mode.carries(one)]
+    sources = [one for one in tensors_in([*args, *kwargs.values()]) if mode.carries(one)]
     if not sources:
         return NotImplemented
     clean = [torch.ones_like(one) if mode.carries(one) else one for one in args]

@@ -22,7 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from .attention import attended, is_attention, marked_on
 from .constant import UNARY, by_element, core, densify
-from .rules import PlaceMode
+from .rules import PlaceMode, tensors_in
 
 NAN = float("nan")
 _SEEN = 1e-5  # of the weight of what a resampled cell reads
@@ -43,6 +43,7 @@ POOLS = {
 _HARMLESS = {"size", "dim", "__get__", "is_floating_point", "__len__"}
 
 _UNITED = "_united_channels"
+_JOINED = "_joins_all_places"  # made of what reductions over space gave: no place, yet no constant
 
 
 class SupportMode(PlaceMode):
@@ -71,6 +72,14 @@ class SupportMode(PlaceMode):
         name = getattr(func, "__name__", "")
         if self.paused:
             return func(*args, **kwargs)
+        result = self._passed(func, name, args, kwargs)
+        if any(hasattr(one, _JOINED) for one in tensors_in([*args, *kwargs.values()])):
+            _joined(args[0] if name == "__setitem__" else result)
+        return result
+
+    def _passed(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         if not self.unite:
             return self._apply(func, name, args, kwargs)
         if name in ("cat", "concat", "concatenate"):
@@ -93,6 +102,9 @@ class SupportMode(PlaceMode):
         if not isinstance(values, Tensor) or isinstance(values, nn.Parameter):
             return False
         return values.is_floating_point() and bool(torch.isnan(core(values)).any())
+
+    def depends(self, values: Tensor) -> bool:
+        return hasattr(values, _JOINED) or self.carries(values)
 
     def merged(self, values: Sequence[Tensor]) -> Tensor:
         total = values[0]
@@ -257,7 +269,10 @@ def _pooled(
         pooled = F.interpolate(slim, size=size)
     if size.numel() == 1 and images.shape[2:].numel() > 1:
         pooled = _cleared(pooled)
+    joins = hasattr(pooled, _JOINED)
     pooled = pooled.expand(*images.shape[:2], *size)
+    if joins:
+        _joined(pooled)
     if isinstance(result, tuple):
         return pooled, result[1].expand(pooled.shape)
     return pooled
@@ -293,11 +308,18 @@ def _over_space(values: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 def _cleared(result: Any) -> Any:
     if isinstance(result, Tensor):
-        return torch.nan_to_num(result, nan=1.0) if result.is_floating_point() else result
+        clear = torch.nan_to_num(result, nan=1.0) if result.is_floating_point() else result
+        return _joined(clear)
     if isinstance(result, tuple):
         items = tuple(_cleared(item) for item in result)
         # max and min give a named tuple of PyTorch's own, whose constructor takes a sequence.
         return items if type(result) is tuple else type(result)(items)
+    return result
+
+
+def _joined(result: Any) -> Any:
+    for one in tensors_in([result]):
+        setattr(one, _JOINED, True)
     return result
 
 

@@ -90,6 +90,54 @@ class Attention(nn.Module):
         return maps + 0.1 * found.view(maps.shape)
 
 
+class Joined(nn.Module):
+    """A transformer whose pose comes out of a mean over the image, about an angle or a mesh."""
+
+    def __init__(self, mesh: bool, channels: int = 4, size: int = 16) -> None:
+        super().__init__()
+        self.pose, self.mesh, self.size = nn.Linear(channels, 1), mesh, size
+        nn.init.constant_(self.pose.bias, 0.5)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        angle = self.pose(F.adaptive_avg_pool2d(F.relu(maps), 1).flatten(1))
+        shift = torch.zeros_like(angle)
+        theta = torch.stack(
+            [torch.cat([angle.cos(), -angle.sin(), shift], 1),
+             torch.cat([angle.sin(), angle.cos(), shift], 1)], 1,
+        )  # fmt: skip
+        if self.mesh:
+            line = torch.linspace(-1, 1, self.size)
+            y, x = torch.meshgrid(line, line, indexing="ij")
+            points = torch.stack([x, y, torch.ones_like(x)], -1)
+            grid = (points.view(1, -1, 3) @ theta.mT).view(-1, self.size, self.size, 2)
+        else:
+            size = [*maps.shape[:2], self.size, self.size]
+            grid = F.affine_grid(theta, size, align_corners=False)
+        return F.grid_sample(maps, grid, align_corners=self.mesh)
+
+
+class Boxed(nn.Module):
+    """RoI pooling of the box that is the whole map."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        box = torch.tensor([[0.0, 0, maps.shape[3], maps.shape[2]]]).expand(len(maps), 4)
+        boxes = torch.cat([torch.arange(len(maps))[:, None].float(), box], 1)
+        half = (maps.shape[2] // 2, maps.shape[3] // 2)
+        return torchvision.ops.roi_align(maps, boxes, half, aligned=True)
+
+
+class Mixer(nn.Module):
+    """A linear map over 64 tokens, as in MLP-Mixer; its places are mixed for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(64, 64)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        tokens = F.layer_norm(maps.flatten(2), (64,))
+        return (maps.flatten(2) + self.mix(tokens)).view(maps.shape)
+
+
 class Pooled(nn.Module):
     """Pooling with indices and unpooling by them, as SegNet."""
 
@@ -114,6 +162,8 @@ class Pooled(nn.Module):
         pytest.param(code, id="code book"),
         pytest.param(gated_by_largest, id="argmax, one hot"),
         pytest.param(flow, id="flow"),
+        pytest.param(Joined(mesh=False), id="transformer by a mean"),
+        pytest.param(Joined(mesh=True), id="transformer by a mean, own mesh"),
         pytest.param(Pooled(), id="unpooled by indices"),
         pytest.param(Deformable(mask=False), id="deformable"),
         pytest.param(Deformable(mask=True), id="deformable, masked"),
@@ -156,6 +206,13 @@ def resized(**how: object) -> nn.Module:
             [MIX, SMALL, nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)],
             4 * 7 / 15, 0.0, id="corners aligned",
         ),
+        pytest.param(
+            [MIX, nn.Upsample(size=(20, 20), mode="bicubic", align_corners=True)], 31 / 19, 0.0,
+            id="bicubic, corners aligned",
+        ),
+        pytest.param([MIX, resized(size=(41, 41), mode="bicubic")], 32 / 41, 0.0, id="larger"),
+        pytest.param([MIX, Boxed()], 2.0, 0.0, id="box of all"),
+        pytest.param([MIX, Joined(mesh=False, channels=6)], 2.0, 0.0, id="posed, half the size"),
         pytest.param([MIX, nn.PixelUnshuffle(4)], 4.0, 0.0, id="space to depth"),
         pytest.param([MIX, Fn(lambda x: x.roll((1, 1), (2, 3)))], 1.0, -1.0, id="rolled"),
         pytest.param([MIX, Fn(lambda x: x[..., 1::2, 1::2])], 2.0, 0.5, id="sliced"),
@@ -221,3 +278,20 @@ def test_a_place_that_two_ways_see_apart_is_an_estimate() -> None:
     frame = framed(nn.Sequential(Lopsided(1, 2, 1), nn.Identity()), "1")
     assert frame.centre_offset[0] == -2  # the middle; the mass lies at -5/3 or nearer
     assert frame.error > 0.1 and frame.estimated
+
+
+def test_mixed_places_are_not_guessed() -> None:
+    found = []
+    for seed in (0, 2):  # gradients keep the places of the patches in the first draw alone
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Conv2d(1, 4, 4, 4), Mixer(), nn.Conv2d(4, 4, 3, padding=1))
+        found.append(find_frames(network.eval(), ["2"], (32, 32), 1)[0].get("2"))
+    assert found[0] is not None and found[0].jump == pytest.approx((4, 4), abs=1e-5)
+    assert found[1] is None  # once a grid of 1 to 1.4 px, said to be good to 0.3
+
+
+def test_gradients_alone_are_good_to_half_a_cell() -> None:
+    box = Fn(lambda x: (lambda s: s[..., 4:] - s[..., :-4])(F.pad(x.cumsum(3), (1, 0))))
+    frame = framed(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), box, nn.Identity()), "2")
+    assert frame.method == "gradient" and frame.error >= 0.5
+    assert abs(frame.centre_offset[0]) <= frame.error
