@@ -65,4 +65,4 @@ def test_verify_says_whether_the_numbers_hold(saved: Path, tmp_path: Path) -> No
 def test_bibtex_is_printed() -> None:
     code, said = run("--bibtex")
     assert code == 0
-    assert said.startswith("@software{invariance_probe,") and "2004.11678" in said
+    assert said.startswith("@misc{invariance_probe,") and "2004.11678" in said

@@ -48,7 +48,7 @@ def no_markup(text: str) -> None:
 
 def no_commands(text: str) -> None:
     """Nothing of the names is a command, a special character or a row of LaTeX."""
-    rows = [line for line in text.splitlines() if not line.startswith("%")]
+    rows = [line for line in text.splitlines() if not line.startswith(("%", r"\providecommand"))]
     for row in rows:
         assert row == r"\end{tabular}" or not COMMANDS.search(row), row
         assert not re.search(r"(?<!\\)[#%^]", row.replace("^{", "").replace("$^2$", "")), row

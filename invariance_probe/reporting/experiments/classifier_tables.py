@@ -11,7 +11,7 @@ import pandas as pd
 from ...errors import ProbeError
 from ...training.poses.statistics import UNITS
 from ...training.runs.errors import summarise_errors
-from ..tables.ladder import escape
+from ..tables.latex import latex_table, stacked
 from .orderings import orderings_text
 
 _SHOWN = ("rotation", "scaling", "translation")  # x and y of a shift stand together
@@ -72,30 +72,24 @@ def classifier_markdown(table: pd.DataFrame, budgets: Mapping[str, str] | None =
 
 
 def classifier_latex(table: pd.DataFrame, budgets: Mapping[str, str] | None = None) -> str:
-    """The table of `classifier_table` as a LaTeX tabular; see `classifier_markdown`.
+    """The table of `classifier_table` as a LaTeX table of two columns' width.
 
-    Needs ``\\usepackage{booktabs}``.
+    Needs ``\\usepackage{booktabs,tabularx}``; entries and notes as `classifier_markdown`.
     """
-    lines = [
-        r"% needs \usepackage{booktabs}; error: mean and standard deviation over seeds (over passes"
-        " where there is one seed);",
-        r"% slope and deviation: value [low, high]; -1 is the slope of perfect alignment",
-        r"\begin{tabular}{lrrlrr}",
-        r"\toprule",
-        " & ".join(_latex(head) for head in _HEADS) + r" \\",
+    blocks = [
+        (f"{data}: {note}", [[stacked(cell) for cell in cells] for cells in rows])
+        for data, note, rows in _groups(table)
     ]
-    for data, note, rows in _groups(table):
-        title = _latex(f"{data}: {note}")
-        lines += [r"\midrule", rf"\multicolumn{{{len(_HEADS)}}}{{l}}{{\emph{{{title}}}}} \\"]
-        lines += [" & ".join(map(_latex, cells)) + r" \\" for cells in rows]
-    lines.append(r"\bottomrule")
+    notes = [
+        "Error: mean ± standard deviation over seeds (over passes where there is one seed). Slope "
+        "and deviation of poses: value [low, high]; −1 is the slope of perfect alignment."
+    ]
     orders = orderings_text(table)
     for data in dict.fromkeys(table["data"].astype(str)):
         said = ". ".join(text for text in ((budgets or {}).get(data), orders.get(data)) if text)
         if said:
-            foot = rf"\footnotesize {_latex(f'{data}: {said}.')}"
-            lines.append(rf"\multicolumn{{{len(_HEADS)}}}{{p{{0.9\linewidth}}}}{{{foot}}} \\")
-    return "\n".join([*lines, r"\end{tabular}"]) + "\n"
+            notes.append(f"{data}: {said}.")
+    return latex_table(blocks, _HEADS, " ".join(notes), "classifiers", wide=True)
 
 
 def _over_seeds(poses: pd.DataFrame) -> pd.DataFrame:
@@ -159,11 +153,3 @@ def _entry(row: dict[str, Any], what: str, digits: int) -> str:
 def _range(values: pd.Series) -> str:
     low, high = int(values.min()), int(values.max())
     return f"{low}" if low == high else f"{low}–{high}"
-
-
-def _latex(text: str) -> str:
-    known = {"±": r"$\pm$", "−": "$-$", "–": "--"}
-    text = escape(text)
-    for letters, command in known.items():
-        text = text.replace(letters, command)
-    return text

@@ -15,7 +15,7 @@ from ...errors import ProbeError
 from ...networks.stn.architecture import Architecture
 from ..drawing.panels import panel_grid
 from ..drawing.style import BLUE, GREY, ORANGE, VERMILLION, WIDE, RungStyle, styled
-from ..tables.ladder import escape
+from ..tables.latex import latex_table
 
 _STYLES = {
     "C": RungStyle("STN-C0 (from the image)", ORANGE, "D", (0, (1, 1))),
@@ -84,22 +84,15 @@ def depth_markdown(table: pd.DataFrame, note: str = "") -> str:
 
 
 def depth_latex(table: pd.DataFrame, note: str = "") -> str:
-    """The table of `depth_table` as a LaTeX tabular, a block per data set.
+    """The table of `depth_table` as a LaTeX table of two columns' width, a block per data set.
 
-    Needs ``\\usepackage{booktabs}``.
+    Needs ``\\usepackage{booktabs,tabularx}``.
     """
-    lines = [
-        rf"% needs \usepackage{{booktabs}}; {_note(table, note)}",
-        rf"\begin{{tabular}}{{l{'r' * (len(_HEADS) - 1)}}}",
-        r"\toprule",
-        " & ".join(map(_latex, _HEADS)) + r" \\",
+    blocks = [
+        (str(data), [_cells(row) for row in block.to_dict("records")])
+        for data, block in table.groupby("data", sort=False)
     ]
-    for data, block in table.groupby("data", sort=False):
-        title = rf"\multicolumn{{{len(_HEADS)}}}{{l}}{{\emph{{{_latex(str(data))}}}}} \\"
-        lines += [r"\midrule", title]
-        for row in block.to_dict("records"):
-            lines.append(" & ".join(map(_latex, _cells(row))) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    return latex_table(blocks, _HEADS, _note(table, note), "depths", wide=True)
 
 
 @styled
@@ -228,11 +221,3 @@ def _note(table: pd.DataFrame, note: str) -> str:
     poses = ", ".join(sorted(set(table["pose"]) - {""}))
     said += f"; slope and deviation of {poses}, a slope of −1 undoes it." if poses else "."
     return f"{said} {note}".strip()
-
-
-def _latex(text: str) -> str:
-    known = {"±": r"$\pm$", "−": "$-$", "–": "--", "°": r"$^\circ$"}
-    text = escape(text)
-    for letters, command in known.items():
-        text = text.replace(letters, command)
-    return text

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ...probing.oracles.learned import LEARNED, LearnedAlignment
-from ..tables.ladder import READ, escape, ladder_table
+from ..tables.ladder import READ, ladder_table
+from ..tables.latex import latex_table, stacked
 from ..tables.oracle import oracle_table
 
 RESIDUAL, ERROR = "residual", "error"
@@ -115,24 +116,20 @@ def learned_markdown(table: pd.DataFrame) -> str:
 
 
 def learned_latex(table: pd.DataFrame) -> str:
-    """The table of `learned_table` as LaTeX tabulars, one per data set and kind.
+    """The table of `learned_table` as LaTeX tables of two columns' width.
 
-    Needs ``\\usepackage{booktabs}``; entries as `learned_markdown`.
+    One per data set and kind. Needs ``\\usepackage{booktabs,tabularx}``; entries as
+    `learned_markdown`.
     """
     parts = []
-    for title, note, networks, groups in _blocks(table):
-        span = rf"\multicolumn{{{len(networks) + 1}}}{{l}}"
-        lines = [
-            rf"% needs \usepackage{{booktabs}}; {note}",
-            rf"\begin{{tabular}}{{l{'r' * len(networks)}}}",
-            r"\toprule",
-            " & ".join([_latex(title), *map(_latex, networks)]) + r" \\",
+    for number, (title, note, networks, groups) in enumerate(_blocks(table), start=1):
+        blocks = [
+            (_TITLES[quantity], [[stacked(cell) for cell in row] for row in rows])
+            for quantity, rows in groups
         ]
-        for quantity, rows in groups:
-            lines += [r"\midrule", rf"{span}{{\emph{{{_latex(_TITLES[quantity])}}}}} \\"]
-            lines += [" & ".join(map(_latex, row)) + r" \\" for row in rows]
-        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
-    return "\n\n".join(parts) + "\n"
+        heads, label = [title, *networks], f"learned-{number}"
+        parts.append(latex_table(blocks, heads, note, label, wide=True))
+    return "\n".join(parts)
 
 
 _Groups = list[tuple[str, list[list[str]]]]
@@ -181,11 +178,3 @@ def _entry(row: dict[str, Any]) -> str:
     spread = f" ± {text('sd')}" if np.isfinite(row["sd"]) else ""
     ends = f" [{text('low')}, {text('high')}]" if np.isfinite(row["low"]) else ""
     return text("value") + spread + ends
-
-
-def _latex(text: str) -> str:
-    known = {"±": r"$\pm$", "−": "$-$", "–": "--"}
-    text = escape(text)
-    for letters, command in known.items():
-        text = text.replace(letters, command)
-    return text

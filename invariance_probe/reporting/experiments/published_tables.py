@@ -11,7 +11,7 @@ import pandas as pd
 from ...errors import ProbeError
 from ...networks.stn.architecture import Architecture
 from ...training.runs.errors import summarise_errors
-from ..tables.ladder import escape
+from ..tables.latex import latex_table
 from .published import BUDGET, DATA, FAMILIES, NO_FAMILY, PUBLISHED, SOURCE, published_error
 
 _NETWORKS = tuple(dict.fromkeys(one.network for one in PUBLISHED))
@@ -96,24 +96,17 @@ def published_markdown(table: pd.DataFrame) -> str:
 
 
 def published_latex(table: pd.DataFrame) -> str:
-    """The table of `beside_published` as LaTeX tabulars; see `published_markdown`.
+    """The table of `beside_published` as LaTeX tables of two columns' width.
 
-    Needs ``\\usepackage{booktabs}``.
+    Needs ``\\usepackage{booktabs,tabularx}``; see `published_markdown`.
     """
-    lines = [r"% needs \usepackage{booktabs}"]
+    parts: list[str] = []
     for group in _groups(table):
-        for title, heads, rows in group.parts:
-            wide = rf"\multicolumn{{{len(heads)}}}{{p{{0.9\linewidth}}}}"
-            lines += [
-                rf"\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}",
-                rf"{wide}{{\emph{{{_latex(title)}}}}} \\", r"\toprule",
-                " & ".join(map(_latex, heads)) + r" \\", r"\midrule",
-                *(" & ".join(map(_latex, row)) + r" \\" for row in rows), r"\bottomrule",
-            ]  # fmt: skip
-            if title == group.parts[0][0]:
-                lines += [rf"{wide}{{\footnotesize {_latex(note)}}} \\" for note in group.notes]
-            lines += [r"\end{tabular}", ""]
-    return "\n".join(lines[:-1]) + "\n"
+        for number, (title, heads, rows) in enumerate(group.parts):
+            said = " ".join([title, *(group.notes if number == 0 else [])])
+            label = f"published-{len(parts) + 1}"
+            parts.append(latex_table([("", rows)], heads, said, label, texts=2, wide=True))
+    return "\n".join(parts)
 
 
 class _Group:
@@ -199,10 +192,3 @@ def _line(cells: Sequence[str]) -> str:
 def _range(values: pd.Series) -> str:
     low, high = int(values.min()), int(values.max())
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
-
-
-def _latex(text: str) -> str:
-    text = escape(text)
-    for letters, command in {"±": r"$\pm$", "–": "--", "×": r"$\times$"}.items():
-        text = text.replace(letters, command)
-    return text

@@ -14,18 +14,17 @@ from ..._version import __version__
 from ...errors import ProbeError
 from ...probing import OracleResult, Result
 from ...probing.options import CEILING, FLOOR
-from ..select import kinds_of
 from ..tables.ladder import READ, ladder_table
-from ..tables.oracle import TREATMENTS, oracle_table
+from ..tables.oracle import TREATMENTS, main_measure, oracle_table
 from .runs import Runs
 from .text import rungs as words
 from .text.bibliography import Entry
 from .text.citing import used
-from .text.methods import methods_text
+from .text.methods import as_text, kinds_phrases, paragraphs
 from .text.numbers import Estimate, KindNumbers, OracleNumbers, kind_numbers, oracle_numbers
 from .text.pitfalls import Pitfall, pitfalls
 from .text.story import answer, caveats, channel_sentence, oracle_sentence, search_sentence
-from .text.wording import joined, moves_phrase, plural
+from .text.wording import joined, plural
 
 Numbers = TypeVar("Numbers", KindNumbers, OracleNumbers)
 
@@ -163,7 +162,7 @@ def content(runs: Runs) -> Content:
             )
             for run in runs.all
         ),
-        methods=methods_text(runs),
+        methods=as_text(paragraphs(runs)),
         references=tuple(used(provenances)),
         content_hash=runs.content_hash,
     )  # fmt: skip
@@ -197,31 +196,12 @@ def _what(runs: Runs) -> list[str]:
         described = images.get("description", "images that the result does not describe")
         said[f"The images are {described}: {_count(images)}{seen}; {halves}."] = None
         oracle = isinstance(run.result, OracleResult)
-        phrases.setdefault((oracle, tuple(layers)), []).extend(_phrases(run.result))
+        phrases.setdefault((oracle, tuple(layers)), []).extend(kinds_phrases(run.result))
     for (oracle, names), moves in phrases.items():
         what = "The classifier was tried under" if oracle else "Features were compared under"
         where = f"{len(names)} layers" if len(names) > 1 else "one layer"
         said[f"{what} {joined(moves)}, at {where}: {joined(names)}."] = None
     return list(said)
-
-
-def _phrases(result: Result | OracleResult) -> list[str]:
-    if isinstance(result, OracleResult):
-        moves = result.accuracy.drop_duplicates("transform")
-        kinds = list(dict.fromkeys(moves["kind"]))
-    else:
-        moves = result.summary.drop_duplicates("transform")
-        kinds = kinds_of(result)
-    moves = moves[~moves["identity"].astype(bool)]
-    out = []
-    for kind in kinds:
-        own = moves[moves["kind"] == kind]
-        if len(own):
-            phrase = moves_phrase(
-                kind, list(own["transform"]), [float(v) for v in own["parameter"]]
-            )
-            out.append(phrase.replace("mean over ", ""))
-    return out
 
 
 def _ladders(run: str, result: Result) -> list[Ladder]:
@@ -246,7 +226,7 @@ def _cells(rows: pd.DataFrame, rung: str, result: Result) -> tuple[Estimate, ...
 
 
 def _treatments(run: str, result: OracleResult) -> list[Treatments]:
-    measure = "agreement" if result.accuracy["accuracy"].isna().all() else "accuracy"
+    measure = main_measure(result)
     table = oracle_table(result)
     table = table[table["measure"] == measure]
     layers = [name for name in dict.fromkeys(result.axes["layer"]) if name != "input"]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...running.hashes import table_bytes
 from ..tables.escaping import guarded
+from ..tables.ladder import to_latex
+from ..tables.oracle import main_measure, oracle_latex
 from .contents import Content
 from .drawing import Drawn
 from .illustrations import Illustration
 from .runs import Runs
-from .tables import ladder_latex, treatments_latex
 from .text.citing import as_bibtex
-from .text.methods import methods_latex, methods_markdown
+from .text.methods import as_latex, as_markdown, paragraphs, summary
 
 FORMATS = ("pdf", "png")  # beside SVG
-_PREAMBLE = (
-    "% Set the tables with \\usepackage{booktabs}; compile the references with BibTeX or biber.\n"
-)
+_PREAMBLE = "% Compile references.bib, which this cites, with BibTeX or biber.\n"
 
 
 def write_paper(
@@ -35,12 +34,20 @@ def write_paper(
         title = one.title.replace('"', '""')
         sizes.append(f'{one.name},{width:.0f},{height:.0f},"{title}"')
     (folder / "figures.csv").write_text("\n".join(sizes) + "\n", encoding="utf-8")
-    for number, ladder in enumerate(said.ladders, start=1):
-        name = f"table_ladder_{number}.tex"
-        (folder / name).write_text(ladder_latex(ladder), encoding="utf-8")
-    for number, one_table in enumerate(said.treatments, start=1):
-        name = f"table_{one_table.measure}_{number}.tex"
-        (folder / name).write_text(treatments_latex(one_table), encoding="utf-8")
+    for name, text in _tables(runs):
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "references.bib").write_text(as_bibtex(said.references), encoding="utf-8")
-    (folder / "methods.md").write_text(methods_markdown(runs), encoding="utf-8")
-    (folder / "methods.tex").write_text(_PREAMBLE + methods_latex(runs), encoding="utf-8")
+    for name, paragraph in (("methods", paragraphs(runs)), ("methods_short", summary(runs))):
+        (folder / f"{name}.md").write_text(as_markdown(paragraph), encoding="utf-8")
+        (folder / f"{name}.tex").write_text(_PREAMBLE + as_latex(paragraph), encoding="utf-8")
+
+
+def _tables(runs: Runs) -> Iterator[tuple[str, str]]:
+    """(file name, text) of every table: of one column's width, and ladders of two as well."""
+    for number, (_, result) in enumerate(runs.probes, start=1):
+        for wide in (False, True):
+            text = to_latex(result, wide=wide, label=f"ladder-{number}")
+            yield f"table_ladder_{number}{'_wide' * wide}.tex", text
+    for number, (_, found) in enumerate(runs.oracles, start=1):
+        text = oracle_latex(found, measure=main_measure(found), label=f"oracle-{number}")
+        yield f"table_oracle_{number}.tex", text

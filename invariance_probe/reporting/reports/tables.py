@@ -1,4 +1,4 @@
-"""The report's tables for Markdown and LaTeX, all from the content of the report."""
+"""The report's tables for Markdown, all from the content of the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from ..tables.escaping import one_row
 from .contents import Ladder, Treatments
-from .text.latex import latex
 from .text.wording import interval, share
 
 _MARKDOWN = str.maketrans({letter: "\\" + letter for letter in "\\`*_[]<>|#"})
@@ -34,32 +33,6 @@ def treatments_markdown(one: Treatments) -> str:
     lines = [_line(["layer", *one.heads]), _rule(len(one.heads))]
     for layer, cells in one.rows:
         lines.append(_line([plain(layer), *(share(c) if c.known else "–" for c in cells)]))
-    return "\n".join(lines) + "\n"
-
-
-def ladder_latex(ladder: Ladder) -> str:
-    """Rungs (rows) by layers as a LaTeX tabular for booktabs."""
-    rows = [[row.title, *map(interval, row.cells)] for row in ladder.rows]
-    return _tabular(f"{ladder.over}: residual with interval", ["rung", *ladder.layers], rows)
-
-
-def treatments_latex(one: Treatments) -> str:
-    """Layers (rows) by treatments as a LaTeX tabular for booktabs."""
-    rows = [[layer, *(share(c) if c.known else "–" for c in cells)] for layer, cells in one.rows]
-    return _tabular(f"{one.measure} under {one.over}", ["layer", *one.heads], rows)
-
-
-def _tabular(said: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [
-        "% " + latex(said).replace("\n", " ") + "; needs \\usepackage{booktabs}",
-        rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
-        r"\toprule",
-        " & ".join(map(latex, heads)) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(latex, row)) + r" \\" for row in rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
     return "\n".join(lines) + "\n"
 
 

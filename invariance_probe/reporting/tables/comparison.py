@@ -10,8 +10,8 @@ import numpy as np
 from ...probing.comparison.compared import Comparison
 from ..select import known
 from .decimals import with_interval
-from .escaping import markdown_text, one_row
-from .ladder import escape
+from .escaping import markdown_text
+from .latex import latex_table
 
 HEADS = ("layer", "quantity", "network", "value", "difference", "p adjusted")
 _WHERE = "this comparison"
@@ -48,22 +48,13 @@ def comparison_latex(
     quantities: str | Iterable[str] | None = None,
     digits: int = 2,
 ) -> str:
-    """A comparison as a LaTeX tabular; see `comparison_markdown`.
+    """A comparison as a LaTeX table of two columns' width; see `comparison_markdown`.
 
-    Needs ``\\usepackage{booktabs}``.
+    Needs ``\\usepackage{booktabs,tabularx}``.
     """
-    first, *others = map(one_row, _notes(comparison))
-    lines = [rf"% needs \usepackage{{booktabs}}; {first}", *(f"% {note}" for note in others)]
-    lines += [
-        rf"\begin{{tabular}}{{lll{'r' * 3}}}", r"\toprule", " & ".join(HEADS) + r" \\",
-    ]  # fmt: skip
-    for over, rows in printed_rows(comparison, transform, quantities, digits):
-        lines += [r"\midrule", rf"\multicolumn{{6}}{{l}}{{\emph{{{escape(over)}}}}} \\"]
-        for number, row in enumerate(rows):
-            if row[0] and number:
-                lines.append(r"\addlinespace")
-            lines.append(" & ".join(_latex(cell) for cell in row) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    blocks = printed_rows(comparison, transform, quantities, digits)
+    caption = f"Comparison of networks. {'. '.join(_notes(comparison))}."
+    return latex_table(blocks, HEADS, caption, "comparison", texts=3, wide=True)
 
 
 def printed_rows(
@@ -129,10 +120,3 @@ def _p(value: float, least: float) -> str:
         return "–"
     digits = max(3, int(np.ceil(-np.log10(least))))
     return f"≤ {least:.{digits}f}" if value <= 1.001 * least else f"{value:.{digits}f}"
-
-
-def _latex(text: str) -> str:
-    text = escape(text)
-    for letters, command in {"−": "$-$", "–": "--", "≤": r"$\leq$"}.items():
-        text = text.replace(letters, command)
-    return text

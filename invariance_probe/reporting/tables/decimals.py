@@ -56,3 +56,21 @@ def with_interval(value: float, low: float, high: float, digits: int = 2) -> str
         return "–"
     shown = (plain(one, digits, (value, low, high)) for one in (value, low, high))
     return "{} [{}, {}]".format(*shown)
+
+
+def with_reach(value: float, low: float, high: float, digits: int = 2) -> tuple[str, str]:
+    """A number, and how far the farther end of its interval lies from it.
+
+    >>> with_reach(1.37, 1.333, 1.41), with_reach(0.0024, 0.0021, 0.0027)
+    (('1.37', '±0.04'), ('0.0024', '±0.0003'))
+    >>> with_reach(0.975, 0.974, 0.976), with_reach(float("nan"), 0, 0)
+    (('0.975', '±0.001'), ('–', ''))
+    """
+    if not math.isfinite(value):
+        return "–", ""
+    reach = max(value - low, high - value)
+    places = decimals((value, low, high), digits)
+    while places < _MOST and reach > ROUNDING and round(reach, places) == 0:
+        places += 1
+    shown = f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")
+    return shown, f"±{reach:.{places}f}" if math.isfinite(reach) else ""

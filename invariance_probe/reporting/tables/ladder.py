@@ -14,19 +14,22 @@ from ...errors import ProbeError
 from ...probing import Result
 from ...probing.ladder.assemble import quotient
 from ...probing.ladder.shares import read_off, readable
+from ...probing.options import CEILING, FLOOR
 from ..select import choose_rungs, choose_transform, kinds_of, moves_of
-from .decimals import with_interval
-from .escaping import markdown_text, one_row
+from .decimals import with_interval, with_reach
+from .escaping import markdown_text
+from .latex import Cell, latex_table
 
 Array = NDArray[np.float64]
 
 READ = ("gain", "excess", "attribution", "recovered")
 """What is read off the rungs, and stands beside them in tables."""
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
+WIDE_READ = ("gain", "excess")
+"""What stands beside all rungs where a table has the width of a page: more would not fit."""
+
+SHORT = ("unaligned", "inverse", "best", "inverse_linear", FLOOR, CEILING)
+"""The rungs of a table that has one column of a page."""
 
 
 def ladder_table(result: Result, transform: str | None = None) -> pd.DataFrame:
@@ -60,25 +63,33 @@ def to_latex(
     transform: str | None = None,
     rungs: Sequence[str] | None = None,
     digits: int = 2,
+    *,
+    wide: bool = False,
+    label: str = "ladder",
 ) -> str:
-    """The ladder as a LaTeX tabular, entries "residual [low, high]", layers by rungs.
+    """The ladder as LaTeX tables, layers by rungs, below every number how far its interval reaches.
 
-    Needs ``\\usepackage{booktabs}``. Numbers have `digits` decimals, small ones as many as it
-    takes to read them. Parameters and errors as `ladder_table`; unknown `rungs` are refused.
+    One `table` of a column's width per kind of transformation, with `rungs` (by default those that
+    tell whether moving the maps helps), or with `wide` a `table*` of two columns with all, and with
+    gain and excess. Needs
+    ``\\usepackage{booktabs,tabularx}``. Numbers have `digits` decimals, small ones as many as it
+    takes to read them; labels begin with `label`. Parameters and errors as `ladder_table`; unknown
+    `rungs` are refused.
     """
-    lines = ["% needs \\usepackage{booktabs}; intervals over images, see the result's provenance"]
-    table, columns = _wide(result, transform, rungs, digits)
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
-    lines.append(" & ".join(["layer", *(escape(c.replace("_", " ")) for c in columns)]) + r" \\")
-    for over, rows in table:
-        lines += [
-            r"\midrule",
-            rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{escape(over)}}}}} \\",
+    there = result.axes["rung"]
+    shown = rungs or ([*there, *WIDE_READ] if wide else [rung for rung in SHORT if rung in there])
+    columns = _columns(result, shown)
+    heads = ["layer", *(name.replace("_", " ") for name in columns)]
+    out = []
+    for over, group in ladder_table(result, transform).groupby("over", sort=False):
+        rows: list[list[Cell]] = [
+            [layer, *(_below(own.loc[name], digits) for name in columns)]
+            for layer, own in _by_layer(result, group)
         ]
-        for layer, entries in rows:
-            shown = [entry.replace("−", "$-$").replace("–", "--") for entry in entries]
-            lines.append(" & ".join([escape(layer), *shown]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        kind = group["kind"].iloc[0]
+        out.append(latex_table([("", rows)], heads, _caption(result, str(over), columns),
+                               f"{label}-{kind}" + "-wide" * wide, wide=wide))  # fmt: skip
+    return "\n".join(out)
 
 
 def to_markdown(
@@ -145,25 +156,46 @@ def _wide(
     result: Result, transform: str | None, rungs: Sequence[str] | None, digits: int
 ) -> tuple[list[tuple[str, list[tuple[str, list[str]]]]], list[str]]:
     """[(over, [(layer, entries)])] and the columns' names."""
+    columns = _columns(result, rungs)
+    out = []
+    for over, group in ladder_table(result, transform).groupby("over", sort=False):
+        rows = [
+            (layer, [_entry(own.loc[name], digits) for name in columns])
+            for layer, own in _by_layer(result, group)
+        ]
+        out.append((str(over), rows))
+    return out, columns
+
+
+def _columns(result: Result, rungs: Sequence[str] | None) -> list[str]:
     asked = None if rungs is None else [rung for rung in rungs if rung not in READ]
     columns = [*choose_rungs(result, asked)] if asked != [] else []
     there = readable(result.axes["rung"])
-    columns += [name for name in READ if name in there and (rungs is None or name in rungs)]
-    table = ladder_table(result, transform)
-    out = []
-    for over, group in table.groupby("over", sort=False):
-        rows = []
-        for layer in result.axes["layer"]:
-            own = group[group["layer"] == layer].set_index("rung")
-            rows.append((layer, [_entry(own.loc[name], digits) for name in columns]))
-        out.append((str(over), rows))
-    return out, columns
+    return columns + [n for n in READ if n in there and (rungs is None or n in rungs)]
+
+
+def _by_layer(result: Result, group: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    for layer in result.axes["layer"]:
+        yield layer, group[group["layer"] == layer].set_index("rung")
+
+
+def _caption(result: Result, over: str, columns: Sequence[str]) -> str:
+    """What the table shows, of which network, on how many images."""
+    provenance = result.provenance
+    network = str((provenance.get("network") or {}).get("name") or "")
+    ends = [f"{name} is the {what}" for name, what in ((FLOOR, "floor"), (CEILING, "ceiling"))
+            if name in columns]  # fmt: skip
+    said = f"Residuals (fraction of variance unexplained){f' of {network}' * bool(network)}, {over}"
+    if ends:
+        said += f"; {' and '.join(ends)}".replace("_", " ")
+    level = float(provenance.get("options", {}).get("level", 0.95))
+    images = len(result.axes["image"])
+    return f"{said}. Below: reach of the {100 * level:g} % interval over {images} images."
 
 
 def _entry(row: pd.Series, digits: int) -> str:
     return with_interval(row["residual"], row["low"], row["high"], digits)
 
 
-def escape(text: str) -> str:
-    """Text as LaTeX in one row: special characters as commands."""
-    return "".join(_LATEX.get(letter, letter) for letter in one_row(text))
+def _below(row: pd.Series, digits: int) -> Cell:
+    return with_reach(row["residual"], row["low"], row["high"], digits)

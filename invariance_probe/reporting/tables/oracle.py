@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ...errors import ProbeError
 from ...probing import OracleResult, Result
 from ...probing.oracles.result import AT_LAYER, MEASURES, ON_INPUT, with_interval
+from .decimals import with_reach
 from .escaping import markdown_text
-from .ladder import escape
+from .latex import Cell, latex_table
 
 Array = NDArray[np.float64]
 
@@ -25,6 +26,8 @@ TREATMENTS = {
     "inverse_linear": "… and channels mapped",
 }
 """What treatments are called in figures and tables."""
+
+Ends = tuple[float, float, float]
 
 _ENDS = ("", "_low", "_high")
 _GROUP = ["kind", "over"]
@@ -67,39 +70,44 @@ def oracle_markdown(
     averaged. Parameters and errors as `oracle_table`; unknown measures are refused.
     """
     heads = ["layer", *TREATMENTS.values()]
-    entries = list(_entries(result, transform, measure, digits))
     if transform is None:
         heads = ["transformations", *heads]
     lines = [_line(heads), _rule(len(heads) - len(TREATMENTS), len(TREATMENTS))]
-    for over, layer, cells in entries:
-        first = [markdown_text(layer)]
-        lines.append(_line(([over] if transform is None else []) + first + cells))
+    for _, over, rows in _estimates(result, transform, measure):
+        for layer, values in rows:
+            first = ([over] if transform is None else []) + [markdown_text(layer)]
+            lines.append(_line(first + [_entry(ends, digits) for ends in values]))
     return "\n".join(lines) + "\n"
 
 
 def oracle_latex(
-    result: OracleResult, transform: str | None = None, measure: str = "accuracy", digits: int = 3
+    result: OracleResult,
+    transform: str | None = None,
+    measure: str = "accuracy",
+    digits: int = 3,
+    *,
+    label: str = "oracle",
 ) -> str:
-    """A measure as a LaTeX tabular, layers by treatments; see `oracle_markdown`.
+    """A measure as LaTeX tables of a column's width, one per kind, layers by treatments.
 
-    Needs ``\\usepackage{booktabs}``.
+    Needs ``\\usepackage{booktabs,tabularx}``. Below every number stands how far its interval
+    reaches; labels begin with `label`. Parameters and errors as `oracle_markdown`.
     """
-    heads = [_latex(label) for label in TREATMENTS.values()]
-    lines = [
-        f"% {measure.replace('_', ' ')}; needs \\usepackage{{booktabs}}; "
-        "intervals over images, see the result's provenance",
-        rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
-        r"\toprule",
-        " & ".join(["layer", *heads]) + r" \\",
-    ]
-    last = ""
-    for over, layer, cells in _entries(result, transform, measure, digits):
-        if over != last:
-            title = rf"\multicolumn{{{len(heads) + 1}}}{{l}}{{\emph{{{_latex(over)}}}}} \\"
-            lines += [r"\midrule", title]
-            last = over
-        lines.append(" & ".join([_latex(layer), *map(_latex, cells)]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    network = str((result.provenance.get("network") or {}).get("name") or "the classifier")
+    level = float(result.provenance.get("options", {}).get("level", 0.95))
+    out = []
+    for kind, over, rows in _estimates(result, transform, measure):
+        cells: list[list[Cell]] = [
+            [layer, *(with_reach(*ends, digits) for ends in values)] for layer, values in rows
+        ]
+        said = (
+            f"{measure.replace('_', ' ').capitalize()} of {network}, {over}, when an oracle aligns "
+            f"the maps of one layer. Below: reach of the {100 * level:g} % interval over "
+            f"{len(result.labels)} images."
+        )
+        heads = ["layer", *TREATMENTS.values()]
+        out.append(latex_table([("", cells)], heads, said, f"{label}-{measure}-{kind}"))
+    return "\n".join(out)
 
 
 def rungs_and_accuracies(result: Result, oracle: OracleResult) -> pd.DataFrame:
@@ -118,7 +126,7 @@ def rungs_and_accuracies(result: Result, oracle: OracleResult) -> pd.DataFrame:
                 f"probe and oracle were measured on different {what}; run both with the same "
                 "images, number, seed and transforms"
             )
-    measure = _main(oracle)
+    measure = main_measure(oracle)
     columns = [f"{measure}{end}" for end in _ENDS]
     worth = oracle.accuracy.set_index(["transform", "layer", "treatment"])[columns]
     missing = dict.fromkeys(columns, np.nan)
@@ -153,7 +161,7 @@ def rungs_markdown(result: Result, oracle: OracleResult, transform: str) -> str:
     oracle.table(transform)  # refuses unknown ones
     table = rungs_and_accuracies(result, oracle)
     table = table[table["transform"] == transform]
-    measure = _main(oracle)
+    measure = main_measure(oracle)
     worth = [f"{measure}_{treatment}" for treatment in TREATMENTS]
     rungs = list(result.axes["rung"])
     heads = ["layer", *(rung.replace("_", " ") for rung in rungs)]
@@ -172,7 +180,8 @@ def rungs_markdown(result: Result, oracle: OracleResult, transform: str) -> str:
     return "\n".join([*lines, "", text]) + "\n"
 
 
-def _main(oracle: OracleResult) -> str:
+def main_measure(oracle: OracleResult) -> str:
+    """Accuracy, or agreement with the untransformed images where there are no labels."""
     return "agreement" if oracle.accuracy["accuracy"].isna().all() else "accuracy"
 
 
@@ -214,24 +223,32 @@ def _sums(result: OracleResult, which: list[int]) -> dict[str, tuple[Array, Arra
     }
 
 
-def _entries(
-    result: OracleResult, transform: str | None, measure: str, digits: int
-) -> Iterator[tuple[str, str, list[str]]]:
-    """(what was averaged, layer, entries) of a table's rows."""
+def _estimates(
+    result: OracleResult, transform: str | None, measure: str
+) -> Iterator[tuple[str, str, list[tuple[str, list[Ends]]]]]:
+    """(kind, what was averaged, [(layer, values with the ends of their intervals)])."""
     if measure not in MEASURES:
         raise ProbeError(f"no measure {measure!r}; there are {', '.join(MEASURES)}")
     table = oracle_table(result, transform)
     table = table[table["measure"] == measure]
     layers = [name for name in dict.fromkeys(result.axes["layer"]) if name != "input"]
-    for (_, over), group in table.groupby(_GROUP, sort=False):
+    for (kind, over), group in table.groupby(_GROUP, sort=False):
         own = group.set_index(["layer", "treatment"])[["value", "low", "high"]]
+        rows = []
         for layer in layers:
-            cells = []
-            for treatment in (*ON_INPUT, *AT_LAYER):
-                value, *ends = own.loc["input" if treatment in ON_INPUT else layer, treatment]
-                low, high = (f"{end:.{digits}f}" for end in ends)
-                cells.append("–" if np.isnan(value) else f"{value:.{digits}f} [{low}, {high}]")
-            yield str(over), layer, cells
+            keys = [("input" if t in ON_INPUT else layer, t) for t in (*ON_INPUT, *AT_LAYER)]
+            rows.append((layer, [_ends(own.loc[key]) for key in keys]))
+        yield str(kind), str(over), rows
+
+
+def _ends(row: pd.Series) -> Ends:
+    value, low, high = map(float, row)
+    return value, low, high
+
+
+def _entry(ends: Ends, digits: int) -> str:
+    value, low, high = (f"{end:.{digits}f}" for end in ends)
+    return "–" if np.isnan(ends[0]) else f"{value} [{low}, {high}]"
 
 
 def _line(cells: list[str]) -> str:
@@ -240,14 +257,6 @@ def _line(cells: list[str]) -> str:
 
 def _rule(texts: int, numbers: int) -> str:
     return "|" + "---|" * texts + "---:|" * numbers
-
-
-def _latex(text: str) -> str:
-    known = {"h⁻¹": "$h^{-1}$", "…": r"\ldots{}", "–": "--"}
-    text = escape(text)
-    for letters, command in known.items():
-        text = text.replace(letters, command)
-    return text
 
 
 def _number(value: float, digits: int) -> str:

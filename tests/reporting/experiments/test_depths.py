@@ -60,7 +60,7 @@ def test_over_seeds():
     assert "over 2 seeds; slope and deviation of rotation" in page and "Trained: so." in page
     tex = depth_latex(table)
     assert r"STN-SL4 & 4 & 1 & 1,003 & 20.00 $\pm$ 7.07 & $-$0.50" in tex
-    assert r"2.8$^\circ$ \\" in tex
+    assert r"2.8$^{\circ}$ \\" in tex
 
 
 def test_one_seed_has_no_spread():

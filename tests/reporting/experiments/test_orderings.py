@@ -70,6 +70,7 @@ def test_what_is_said(table: pd.DataFrame) -> None:
     assert page[-1] == "mnist-p: 1 seed, 1 pass over 100 images."
     latex = classifier_latex(table, {"mnist-r": "quick, 50% of the filters"})
     assert r"quick, 50\% of the filters" in latex
-    feet = [line for line in latex.splitlines() if r"\footnotesize" in line]
-    assert [line.partition("footnotesize ")[2].partition(":")[0] for line in feet] == list(said)
-    assert r"decided (95 \% intervals" in feet[0] and latex.count(r"\end{tabular}") == 1
+    (caption,) = [line for line in latex.splitlines() if line.startswith(r"\caption{")]
+    places = [caption.index(f"{data}: ") for data in said]
+    assert places == sorted(places)
+    assert r"decided (95 \% intervals" in caption and latex.count(r"\end{tabularx}") == 1

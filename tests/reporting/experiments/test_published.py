@@ -140,8 +140,8 @@ def test_printed_tables(errors: pd.DataFrame) -> None:
     assert "[a] the family of the published transformer is not known. [b] a number" in page
     latex = published_latex(table)
     assert r"CNN & -- & 4.00 $\pm$ 1.41 & 1.2 & -- & -- & -- & -- \\" in latex
-    assert r"\emph{Budget 1: b.}" in latex and latex.count(r"\begin{tabular}") == 2
-    assert latex.count(r"\end{tabular}") == 2
+    assert r"\caption{Budget 1: b. " in latex and latex.count(r"\begin{tabularx}") == 2
+    assert latex.count(r"\end{tabularx}") == 2
 
 
 def test_what_was_trained_differently_is_kept_apart(errors: pd.DataFrame) -> None:

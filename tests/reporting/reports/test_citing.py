@@ -10,6 +10,7 @@ import pytest
 
 import invariance_probe
 from invariance_probe import ProbeError, __version__
+from invariance_probe._version import __released__
 from invariance_probe.reporting.reports.text.bibliography import (
     ARCHITECTURES,
     DATA,
@@ -35,7 +36,12 @@ def test_the_citation_agrees_with_the_citation_file() -> None:
         assert arxiv in cite("bibtex")
     for name in re.findall(r"family-names: (\w+)", CFF):
         assert name in text
+    for number in re.findall(r"(?m)^    (?:start|end|volume): (\d+)$", CFF):
+        assert number in cite("bibtex")
+    for doi in re.findall(r'doi: "(.+)"', CFF):
+        assert f"{{{doi}}}" in cite("bibtex")
     assert 'name: "The invariance_probe developers"' in CFF
+    assert f'date-released: "{__released__}"' in CFF and __released__[:4] in cite("text")
     assert invariance_probe.cite("bibtex") == cite("bibtex")
 
 

@@ -21,11 +21,10 @@ from PIL import Image
 
 from invariance_probe import ProbeError
 from invariance_probe.probing import Result
-from invariance_probe.reporting import report
+from invariance_probe.reporting import report, to_latex
 from invariance_probe.reporting.reports.contents import as_json, content
 from invariance_probe.reporting.reports.runs import as_runs
-from invariance_probe.reporting.reports.tables import ladder_latex
-from invariance_probe.reporting.reports.text.methods import methods_latex
+from invariance_probe.reporting.reports.text.methods import as_latex, paragraphs, summary
 
 HOSTILE = "<script>alert('x')</script>&\"$\\frac{1}{0}$_"
 
@@ -261,15 +260,15 @@ def test_every_figure_of_the_paper_comes_in_three_formats_with_data(folder: Path
 
 def test_latex_is_balanced_and_escaped(probed: Result) -> None:
     runs = as_runs(hostile(probed))
-    tables = [ladder_latex(ladder) for ladder in content(runs).ladders]
-    for source in (*tables, methods_latex(runs)):
-        text = re.sub(r"\\cite\{[^}]*\}", "", source)
+    tables = [to_latex(result, "rotation:90") for _, result in runs.probes]
+    for source in (*tables, as_latex(paragraphs(runs)), as_latex(summary(runs))):
+        text = re.sub(r"\\cite\{[^}]*\}|\\providecommand.*", "", source)
         text.encode("latin-1")
         bare = re.sub(r"\\.", "", re.sub(r"%.*", "", text.replace(r"\%", "")))
         assert bare.count("{") == bare.count("}")
         assert bare.count("$") % 2 == 0 and "_" not in bare and "#" not in bare
         if source in tables:
-            rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+            rows = [line for line in text.splitlines() if line.endswith(r" \\")]
             assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) == 1
             assert r"\toprule" in text and r"\bottomrule" in text
 

@@ -60,18 +60,29 @@ def test_means_are_taken_per_kind_without_the_identity(result: Result) -> None:
     np.testing.assert_allclose(wide["attribution"], once**2 / wide["inverse"], rtol=1e-12)
 
 
-def test_latex_is_a_booktabs_table_of_values_with_intervals(make_result: Make) -> None:
+def test_latex_is_a_float_of_values_with_the_reach_of_intervals(make_result: Make) -> None:
     made = make_result("rotation:90", ["layer1.0_a&b"])
     text = to_latex(made)
-    assert r"layer1.0\_a\&b & " in text
+    assert r"layer1.0\_\allowbreak{}a\&b & " in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     row = ladder_table(made).set_index("rung").loc["inverse"]
-    assert f"{row.residual:.2f} [{row.low:.2f}, {row.high:.2f}]" in text
-    rows = [
-        line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
-    ]
-    assert {line.count(" & ") for line in rows} == {len(RUNGS) + len(READ)}
-    assert text.count("{") == text.count("}")
+    reach = max(row.residual - row.low, row.high - row.residual)
+    assert rf"\below{{{row.residual:.2f}}}{{$\pm${reach:.2f}}}" in text
+    for wide, columns in ((False, len(RUNGS) - 1), (True, len(RUNGS) + 2)):
+        text = to_latex(made, wide=wide)
+        rows = [line for line in text.splitlines() if line.endswith(r" \\")]
+        assert {line.count(" & ") for line in rows} == {columns}
+        assert text.count("{") == text.count("}")
+    assert r"\begin{table*}" in text
+
+
+def test_a_table_longer_than_a_page_goes_on_in_another(make_result: Make) -> None:
+    text = to_latex(make_result("rotation:90", [f"layer{n}" for n in range(30)]))
+    assert text.count(r"\begin{table}") == text.count(r"\caption{") == 2
+    assert text.count(r"\label{") == 1 and "(continued)" in text
+    assert [line.split(" ")[0] for line in text.splitlines() if line.startswith("layer")] == [
+        "layer", *(f"layer{n}" for n in range(22)), "layer", *(f"layer{n}" for n in range(22, 30))
+    ]  # fmt: skip
 
 
 def test_markdown_has_as_many_cells_in_every_row(result: Result) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...._version import __version__
+from ...._version import __released__, __version__
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,9 @@ class Entry:
         plain = {name: _plain(value) for name, value in self.fields.items()}
         names, more = _authors(plain)
         where = plain.get("journal") or plain.get("booktitle") or plain.get("howpublished", "")
-        year, version = plain.get("year", ""), plain.get("version", "")
         authors = ", ".join(map(_given_first, names)) + " et al." * more
         parts = [authors.removesuffix("."), plain["title"]]
-        parts += [part for part in (where, f"version {version}" if version else "", year) if part]
+        parts += [part for part in (where, plain.get("year", "")) if part]
         return ". ".join(parts) + "."
 
     @property
@@ -86,19 +85,20 @@ def _inproceedings(key: str, author: str, title: str, book: str, year: str, **mo
     return Entry(key, "inproceedings", fields)
 
 
-def _preprint(key: str, author: str, title: str, eprint: str, year: str) -> Entry:
-    fields = {"author": author, "title": title, "year": year}
-    fields |= {"eprint": eprint, "archiveprefix": "arXiv"}
-    return Entry(key, "misc", fields)
+def _preprint(key: str, author: str, title: str, number: str, year: str) -> Entry:
+    """An arXiv entry whose number the plain style of BibTeX prints, too."""
+    journal, url = f"arXiv preprint arXiv:{number}", f"https://arxiv.org/abs/{number}"
+    return _article(key, author, title, year, journal=journal, url=url)
 
 
 TOOL = Entry(
     "invariance_probe",
-    "software",
+    "misc",
     {
         "author": r"{The invariance\_probe developers}",
         "title": r"{invariance\_probe}",
-        "version": __version__,
+        "howpublished": f"Software, version {__version__}",
+        "year": __released__.partition("-")[0],
     },
 )
 
@@ -107,10 +107,11 @@ _NEURIPS = "Advances in Neural Information Processing Systems"
 
 THEORY = (
     _inproceedings(
-        "finnveden2020understanding", "Finnveden, Lukas and Jansson, Ylva and Lindeberg, Tony",
+        "finnveden2021understanding", "Finnveden, Lukas and Jansson, Ylva and Lindeberg, Tony",
         "Understanding when spatial transformer networks do not support invariance, and what to do "
-        "about it", "International Conference on Pattern Recognition (ICPR)", "2020",
-        pages="3427--3434", eprint="2004.11678", archiveprefix="arXiv",
+        "about it", "25th International Conference on Pattern Recognition (ICPR 2020)", "2021",
+        pages="3427--3434", publisher="IEEE", doi="10.1109/ICPR48806.2021.9412997",
+        eprint="2004.11678", archiveprefix="arXiv",
     ),
     _preprint(
         "jansson2020inability",
@@ -125,8 +126,8 @@ THEORY = (
     _inproceedings(
         "jaderberg2015spatial",
         "Jaderberg, Max and Simonyan, Karen and Zisserman, Andrew and Kavukcuoglu, Koray",
-        "Spatial transformer networks", _NEURIPS, "2015", eprint="1506.02025",
-        archiveprefix="arXiv",
+        "Spatial transformer networks", _NEURIPS, "2015", volume="28", pages="2017--2025",
+        eprint="1506.02025", archiveprefix="arXiv",
     ),
     _article(
         "lenc2019understanding", "Lenc, Karel and Vedaldi, Andrea",
@@ -166,7 +167,7 @@ METHODS = {
     "pytorch": _inproceedings(
         "paszke2019pytorch", "Paszke, Adam and others",
         "{PyTorch}: An imperative style, high-performance deep learning library", _NEURIPS, "2019",
-        eprint="1912.01703", archiveprefix="arXiv",
+        volume="32", pages="8024--8035", eprint="1912.01703", archiveprefix="arXiv",
     ),
 }  # fmt: skip
 
@@ -207,31 +208,33 @@ ARCHITECTURES = {
     "densenet": _inproceedings(
         "huang2017densely",
         "Huang, Gao and Liu, Zhuang and van der Maaten, Laurens and Weinberger, Kilian Q.",
-        "Densely connected convolutional networks", _CVPR, "2017", eprint="1608.06993",
-        archiveprefix="arXiv",
+        "Densely connected convolutional networks", _CVPR, "2017", pages="2261--2269",
+        doi="10.1109/CVPR.2017.243",
     ),
     "googlenet": _inproceedings(
         "szegedy2015going", "Szegedy, Christian and others", "Going deeper with convolutions",
-        _CVPR, "2015", eprint="1409.4842", archiveprefix="arXiv",
+        _CVPR, "2015", pages="1--9", doi="10.1109/CVPR.2015.7298594",
     ),
     "mobilenet_v2": _inproceedings(
         "sandler2018mobilenetv2",
         "Sandler, Mark and Howard, Andrew and Zhu, Menglong and Zhmoginov, Andrey and "
         "Chen, Liang-Chieh",
         "{MobileNetV2}: Inverted residuals and linear bottlenecks", _CVPR, "2018",
-        eprint="1801.04381", archiveprefix="arXiv",
+        pages="4510--4520", doi="10.1109/CVPR.2018.00474",
     ),
     "efficientnet": _inproceedings(
         "tan2019efficientnet", "Tan, Mingxing and Le, Quoc V.",
         "{EfficientNet}: Rethinking model scaling for convolutional neural networks",
-        "International Conference on Machine Learning (ICML)", "2019", eprint="1905.11946",
-        archiveprefix="arXiv",
+        "36th International Conference on Machine Learning (ICML)", "2019", volume="97",
+        series="Proceedings of Machine Learning Research", pages="6105--6114",
+        eprint="1905.11946", archiveprefix="arXiv",
     ),
     "convnext": _inproceedings(
         "liu2022convnet",
         "Liu, Zhuang and Mao, Hanzi and Wu, Chao-Yuan and Feichtenhofer, Christoph and "
         "Darrell, Trevor and Xie, Saining",
-        "A {ConvNet} for the 2020s", _CVPR, "2022", eprint="2201.03545", archiveprefix="arXiv",
+        "A {ConvNet} for the 2020s", _CVPR, "2022", pages="11966--11976",
+        doi="10.1109/CVPR52688.2022.01167",
     ),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ def cite(style: str = "text") -> str:
 
     Raises ProbeError for another style.
 
-    >>> "invariance_probe developers" in cite() and "@software{invariance_probe," in cite("bibtex")
+    >>> "invariance_probe developers" in cite() and "@misc{invariance_probe," in cite("bibtex")
     True
     """
     if style not in ("text", "bibtex"):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ....probing import OracleResult
+from ....probing import OracleResult, Result
+from ...select import kinds_of
 from ...tables.escaping import markdown_text, one_row
+from ...tables.latex import latex
 from ..runs import Runs
 from .bibliography import EVERY
-from .latex import latex
-from .wording import joined
+from .wording import joined, moves_phrase
 
 _FAMILIES = {
     "rotation": "rotations",
@@ -25,43 +26,38 @@ _BREAK = "\n\n"  # between paragraphs, and in no sentence
 _NAMES = {entry.key: entry.names for entry in EVERY}
 
 
-def methods_markdown(runs: Runs) -> str:
-    """The paragraph in Markdown, with citations as pandoc reads them: [@key]."""
-    cited = _CITATION.split(_paragraph(runs))
+def as_markdown(text: str) -> str:
+    """`paragraphs` or `summary` in Markdown, with citations as pandoc reads them: [@key]."""
+    return _cited_as(text, lambda keys: "[" + "; ".join(f"@{k}" for k in keys) + "]", markdown_text)
+
+
+def as_latex(text: str) -> str:
+    r"""`paragraphs` or `summary` in LaTeX, with \cite, set loosely enough for narrow columns."""
+    body = _cited_as(text, lambda keys: rf"\cite{{{','.join(keys)}}}", latex)
+    return f"\\begin{{sloppypar}}\n{body}\\end{{sloppypar}}\n"
+
+
+def as_text(text: str) -> str:
+    """`paragraphs` or `summary` with authors and years, where no list of works stands below."""
+    return _cited_as(text, lambda keys: f"({'; '.join(_NAMES[key] for key in keys)})", str)
+
+
+def _cited_as(text: str, cite: Callable[[list[str]], str], escaped: Callable[[str], str]) -> str:
     shown = [
-        "[" + "; ".join(f"@{key.strip()}" for key in part.split(",")) + "]"
+        cite([key.strip() for key in part.split(",")])
         if place % 2
-        else _each_paragraph(part, markdown_text)
-        for place, part in enumerate(cited)
+        else _each_paragraph(part, escaped)
+        for place, part in enumerate(_CITATION.split(text))
     ]
     return "".join(shown).rstrip() + "\n"
-
-
-def methods_latex(runs: Runs) -> str:
-    r"""The paragraph in LaTeX, with \cite."""
-    parts = _CITATION.split(_paragraph(runs))
-    shown = [
-        rf"\cite{{{','.join(key.strip() for key in part.split(','))}}}"
-        if place % 2
-        else _each_paragraph(part, latex)
-        for place, part in enumerate(parts)
-    ]
-    return "".join(shown).rstrip() + "\n"
-
-
-def methods_text(runs: Runs) -> str:
-    """The paragraph with authors and years, as a page without a list of works shows them."""
-    return _CITATION.sub(
-        lambda m: "(" + "; ".join(_NAMES[key.strip()] for key in m[1].split(",")) + ")",
-        _paragraph(runs),
-    )
 
 
 def _each_paragraph(text: str, escaped: Callable[[str], str]) -> str:
     return _BREAK.join(map(escaped, text.split(_BREAK)))
 
 
-def _paragraph(runs: Runs) -> str:
+def paragraphs(runs: Runs) -> str:
+    """Every setting that matters, with marks where works are cited; see `as_text` and others."""
     out: list[str] = []
     for sentences in _grouped(runs):
         out.append(one_row(" ".join(sentences)))
@@ -70,6 +66,70 @@ def _paragraph(runs: Runs) -> str:
         "a stored result is checked and replayed by invariance-probe verify."
     )
     return _BREAK.join([*out, tail]) + "\n"
+
+
+def summary(runs: Runs) -> str:
+    """What a paper has room for: one paragraph of about 120 words, without settings as code."""
+    provenances = [run.result.provenance for run in runs.all]
+    networks = joined(_each(_part(p, "network").get("name", "the network") for p in provenances))
+    pictures = [_part(p, "images") for p in provenances]
+    images = joined(_each(f"{i.get('description', 'images')} ({i.get('number', '?')})"
+                          for i in pictures))  # fmt: skip
+    results: list[Result | OracleResult] = [result for _, result in runs.probes]
+    results = results or [result for _, result in runs.oracles]
+    moves = joined(_each(phrase for result in results for phrase in kinds_phrases(result)))
+    options = [_part(p, "options") for p in provenances]
+    levels = joined(_each(f"{100 * float(o.get('level', 0.95)):g}" for o in options))
+    out = [
+        f"Following the theory of spatial transformers "
+        f"{_cited('finnveden2021understanding', 'jansson2020inability')}, we measured with "
+        f"invariance_probe {_cited('invariance_probe')} whether moving the feature maps of "
+        f"{networks} can undo {moves} of the input.",
+        f"The images, {images}, were split at random for fitting and evaluation.",
+    ]
+    if runs.probes:
+        out += [
+            "A layer's residual is the squared difference between the transformed image's maps, "
+            "moved back by the inverse, and the original's, relative to their variance, over the "
+            "evaluation images and the cells that stay inside under all transformations.",
+            "It is read between a floor, the image moved back before the network, and a ceiling, "
+            "another image.",
+        ]
+        fitted = any(o.get("channels", True) for o in options)
+        maps = f"Maps between channels {_cited('kuhn1955hungarian', 'schonemann1966procrustes')}"
+        out.append(
+            f"{maps} and the best movement were fitted on the other images."
+            if fitted
+            else "The best movement was searched on the other images."
+        )
+    if runs.oracles:
+        out.append("An oracle moved one layer's maps back before the classifier went on.")
+    out.append(f"Intervals ({levels} %) are over images {_cited('miller1974jackknife')}.")
+    return one_row(" ".join(out)) + "\n"
+
+
+def kinds_phrases(result: Result | OracleResult) -> list[str]:
+    """What a result's transformations are called, a phrase for each kind but the identity."""
+    if isinstance(result, OracleResult):
+        moves = result.accuracy.drop_duplicates("transform")
+        kinds = list(dict.fromkeys(moves["kind"]))
+    else:
+        moves = result.summary.drop_duplicates("transform")
+        kinds = kinds_of(result)
+    moves = moves[~moves["identity"].astype(bool)]
+    out = []
+    for kind in kinds:
+        own = moves[moves["kind"] == kind]
+        if len(own):
+            phrase = moves_phrase(
+                kind, list(own["transform"]), [float(v) for v in own["parameter"]]
+            )
+            out.append(phrase.replace("mean over ", ""))
+    return out
+
+
+def _each(words: Iterable[object]) -> list[str]:
+    return list(dict.fromkeys(map(str, words)))
 
 
 def _grouped(runs: Runs) -> list[list[str]]:
@@ -119,7 +179,7 @@ def _setup(provenance: Mapping[str, Any]) -> list[str]:
         "Whether a spatial transformation of feature maps can undo an image transformation h was "
         f"measured with invariance_probe {software.get('version', '')} "
         f"{_cited('invariance_probe')}, following the theory of spatial transformers "
-        f"{_cited('finnveden2020understanding', 'jansson2020inability')}.",
+        f"{_cited('finnveden2021understanding', 'jansson2020inability')}.",
         f"The network was {name}{told}, evaluated without training it further; the SHA-256 of its "
         f"weights begins with {weights[:16] or 'an unknown value'}.",
     ]
