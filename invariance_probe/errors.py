@@ -6,11 +6,20 @@ LONGEST = 480
 """Characters of the line that the command line shows of an error."""
 
 
+_LONGEST_OF_ALL = 2000
+
+
 class ProbeError(ValueError):
     """Input that cannot be measured, in one line: what is wrong with what, and what to do.
 
-    The command line prints the message without a traceback and exits with code 2.
+    The command line prints the message without a traceback and exits with code 2. What is quoted in
+    it, names above all, is shortened where the line would have more than 2,000 characters.
     """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        whole = len(text) <= _LONGEST_OF_ALL and text.isprintable()
+        super().__init__(text if whole else one_line(text, _LONGEST_OF_ALL))
 
 
 def one_line(text: object, most: int = LONGEST) -> str:

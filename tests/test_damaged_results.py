@@ -59,6 +59,38 @@ def test_damaged_results_are_one_line_or_read(seed: int, results: Path, tmp_path
         assert len(str(error)) < 1000 and "\n" not in str(error), what
 
 
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [
+        (4, "composition.csv names a transform 'text'"),
+        (19, "accuracy.csv has two rows of the same layer, transform, treatment"),
+        (24, "'rotation:90' is described in two ways"),
+        (39, "accuracy.csv lacks the column accuracy_high"),
+        (40, "'rotation:45' is described in two ways"),
+    ],
+)
+def test_tables_that_contradict_themselves_are_damaged(
+    seed: int, said: str, results: Path, tmp_path: Path
+) -> None:
+    which, load = ("oracle", load_oracle) if seed % 4 == 3 else ("probe", load_result)
+    shutil.copytree(results / which, tmp_path / "run")
+    damage(tmp_path / "run", seed)
+    with pytest.raises(ProbeError, match=r"is damaged .*run the probe again") as caught:
+        load(tmp_path / "run")  # type: ignore[operator]
+    assert said in str(caught.value)
+
+
+def test_a_replay_of_other_transformations_is_none(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "probe", tmp_path / "run")
+    path = tmp_path / "run" / "provenance.json"
+    held = json.loads(path.read_text())
+    held["config"]["transforms"] = "rotation:-180"
+    path.write_text(json.dumps(held))
+    done = CliRunner().invoke(cli.app, ["verify", str(tmp_path / "run")])
+    assert done.exit_code == 1
+    assert "other transformations than those that were measured" in " ".join(done.output.split())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(400))
 def test_every_command_that_reads_results(
@@ -69,12 +101,12 @@ def test_every_command_that_reads_results(
     shutil.copytree(results / ("oracle" if seed % 4 == 3 else "probe"), "run")
     what = damage(Path("run"), seed)
     for line in COMMANDS:
-        start = time.monotonic()
+        start = time.process_time()  # a busy machine stretches the clock of the wall
         done = CliRunner().invoke(cli.app, line.format("run").split())
         ended = done.exception is None or isinstance(done.exception, SystemExit)
         assert ended, f"{what}, {line}: {done.exception!r}"
         assert done.exit_code in (0, 1, 2), f"{what}, {line}"
-        assert time.monotonic() - start < 60, f"{what}, {line}"
+        assert time.process_time() - start < 30, f"{what}, {line}"
 
 
 def altered(results: Path, place: Path) -> Path:

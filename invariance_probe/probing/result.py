@@ -18,7 +18,7 @@ from ..errors import ProbeError
 from ..geometry import Transform
 from ..running.hashes import content_hash
 from ..running.plots import Plots, as_html
-from ..running.schema import axes_of, check_array, check_names
+from ..running.schema import axes_of, check_array, check_moves, check_names
 from ..running.storage import TABLES, damage_named, read_folder, write_folder
 
 AXES = ("layer", "transform", "rung", "image")
@@ -182,7 +182,8 @@ def load_result(folder: str | Path) -> Result:
         check_array("errors", arrays["errors"], shape, "f", least=0)
         check_array("variance", arrays["variance"], (layers, images), "f", least=0)
         for name, table in tables.items():
-            check_names(name, table, axes, whole=name in ("residuals", "summary"))
+            check_names(name, table, axes, whole=name in ("residuals", "summary", "layers"))
+        check_moves(tables)
         extra = {name: values for name, values in arrays.items() if "/" in name}
         channels = dict(zip(tables["layers"]["layer"], tables["layers"]["channels"], strict=True))
         for name, values in extra.items():

@@ -38,11 +38,30 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "tuning": (*_MOVED, "channel", "mean", "rms"),
     "composition": ("layer", "kind", *_COMPOSED),
     "bounds": (*_MOVED, "bound", "determined", "rank", "positions", "samples"),
-    "accuracy": (*_MOVED, "treatment", "accuracy", "agreement", "logit_residual", "images"),
+    "accuracy": (
+        *_MOVED, "treatment", "images",
+        *(f"{measure}{end}" for measure in ("accuracy", "agreement", "logit_residual")
+          for end in ("", "_low", "_high")),
+    ),
     "inadmissible": ("layer", "reason"),
     "comparison": (*_MOVED, "quantity", "network", "value", "low", "high"),
     "pairs": ("layer", "network", "network_layer", *_PLACED),
 }  # fmt: skip
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "residuals": ("layer", "transform", "rung"),
+    "summary": ("layer", "transform"),
+    "alignments": ("layer", "transform"),
+    "landscape": ("layer", "transform", "by", "value"),
+    "layers": ("layer",),
+    "channels": ("layer", "transform"),
+    "tuning": ("layer", "transform", "channel"),
+    "composition": ("layer", "kind", "first", "second"),
+    "bounds": ("layer", "transform"),
+    "accuracy": ("layer", "transform", "treatment"),
+    "inadmissible": ("layer",),
+}
+"""What tells the rows of a table apart: two of the same would be read as either."""
+
 _YES_OR_NO = {"identity", "determined", "excludes_zero"}
 _FINITE = {"parameter", "jump_x", "jump_y", "start_x", "start_y", "offset_x", "offset_y"}
 _PARTS = ("network", "images", "options", "conventions", "software", "numerics", "versions")
@@ -67,6 +86,8 @@ def check_table(name: str, table: pd.DataFrame) -> None:
             raise ValueError(f"{name}.csv lacks the column {column}")
     for column in [] if empty else columns:
         _check_column(name, column, table[column])
+    if not empty and table.duplicated(keys := list(_KEYS.get(name, columns))).any():
+        raise ValueError(f"{name}.csv has two rows of the same {', '.join(keys)}")
 
 
 def _check_column(name: str, column: str, values: pd.Series[Any]) -> None:
@@ -161,6 +182,15 @@ def check_array(
         raise ValueError(f"{name} holds a number below {least:g}")
 
 
+def check_moves(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Raise ValueError where a transform has another kind, parameter or identity in some row."""
+    about = [name for name in _MOVED if name != "layer"]
+    told = [table[about] for table in tables.values() if len(table) and "transform" in table]
+    seen = pd.concat(told).drop_duplicates() if told else pd.DataFrame(columns=about)
+    if (again := seen["transform"].duplicated()).any():
+        raise ValueError(f"{seen['transform'][again].iloc[0]!r} is described in two ways")
+
+
 def check_names(
     name: str, table: pd.DataFrame, axes: Mapping[str, tuple[str, ...]], *, whole: bool = False
 ) -> None:
@@ -173,6 +203,10 @@ def check_names(
     for column in here:
         if strange := set(table[column]) - set(axes[column]):
             raise ValueError(f"{name}.csv names a {column} {min(strange)!r} that has no sums")
+    if name == "composition" and len(table):
+        pairs = table[table["kind"] == "pair"]
+        if strange := {*table["first"], *pairs["product"]} - set(axes["transform"]):
+            raise ValueError(f"composition.csv names a transform {min(strange)!r} without sums")
     if whole:
         wanted = int(np.prod([len(set(axes[column])) for column in here]))
         if len(table) != wanted or table.duplicated(here).any():

@@ -1,93 +1,119 @@
 """Kills spread over the whole life of commands: nothing finished is lost, all that can goes on.
 
-The long run: python -m pytest -m slow tests/campaigns (about half an hour on two cores).
+The long run: python -m pytest -m slow tests/campaigns/test_kills.py (about ten minutes alone).
 """
 
 from __future__ import annotations
 
 import itertools
-import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from killing import ROOT, SIGNALS, command, contents, duration, finished, killed
+from killing import SIGNALS, Command, Ended, Moment, command, contents, finished, killed, run
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the clocks of processes")
 
 PROBE = command(
-    "probe", "--layers", "conv1,conv2", "--transforms", "rotation:0:90:30", "--number", "60",
-    "--batch-size", "4", "--resamples", "20", "--save-every", "0", "--out", "out",
-)  # fmt: skip
-DEMO = command("demo", "--number", "12", "--out", "out")
-TRAIN = command(
-    "train", "CNN", "--number", "100", "--width", "0.1", "--set", "iterations=150",
-    "batch_size=20", "--out", "out",
-)  # fmt: skip
-RESUMED = {
-    "probe": command("probe", "--resume", "--out", "out"),
-    "demo": command("demo", "--number", "12", "--resume", "--out", "out"),
-    "train": command("train", "--resume", "--out", "out"),
+    "probe --layers conv1,conv2 --transforms rotation:90;rotation:30 --number 16 --batch-size 2 "
+    "--resamples 20 --save-every 0 --out out"
+)
+BEGUN = {
+    "probe": PROBE,
+    "demo": command("demo --number 12 --out out"),
+    "train": command(
+        "train CNN --number 100 --width 0.1 --set iterations=60 batch_size=20 --out out"
+    ),
 }
-BEGUN = {"probe": PROBE, "demo": DEMO, "train": TRAIN}
-ORACLE = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
+RESUMED = {
+    "probe": command("probe --resume --out out"),
+    "demo": command("demo --number 12 --resume --out out"),
+    "train": command("train --resume --out out"),
+}
+# Beside moments spread evenly: when these files appear, a file being written or a folder renamed.
+APPEAR = {
+    "probe": ("out.unfinished/state.json", ".out.part/new/*.csv", "out/provenance.json",
+              ".out.part/new/*.svg", "out/figures/*.svg"),
+    "demo": ("out.unfinished/rotations/*.csv", "out.unfinished/oracle/*.csv", "out/oracle/*.csv"),
+    "train": ("out/seed_0/*", "out/seed_0/model.safetensors"),
+}  # fmt: skip
+MEASURED = {"probe": 3, "demo": 1, "train": 4}  # kills at moments spread evenly, of each case
+WRITTEN = {
+    "report": command("report result --paper --out out --overwrite"),
+    "oracle": Command("""
 from invariance_probe import build_network, embedded_digits
 from invariance_probe.probing import oracle
 oracle(build_network("mnist_cnn"), ["conv1", "conv2"], "rotation:30:330:30",
-       embedded_digits(200)).save("out", overwrite=True)
-"""
-KILLS = 12  # per command, over all signals
+       embedded_digits(100)).save("out", overwrite=True)
+"""),
+    "plot": command("plot result --out out --overwrite"),
+    "compare": command("compare result result --names a,b --out out --overwrite"),
+}
+KILLS = 9  # of each writing
 
 
-def moments(seconds: float, number: int) -> Iterator[tuple[float, signal.Signals]]:
-    """Moments from the start to a little after the end, with the signals in turn."""
-    for index, how in zip(range(number), itertools.cycle(SIGNALS), strict=False):
-        yield 1.05 * seconds * (index + 0.5) / number, how
+def moments(seconds: float, number: int, shift: float = 0.5) -> Iterator[Moment]:
+    """Moments from the start to a little after the end."""
+    for index in range(number):
+        yield Moment(1.05 * seconds * (index + shift) / number)
 
 
-def check_said(said: str, code: int, how: signal.Signals) -> None:
-    assert "Traceback" not in said, said
-    if how != signal.SIGKILL and code != 0:
-        assert code in (130, 128 + how, -how), (code, said)
+def check_said(ended: Ended, how: signal.Signals) -> None:
+    assert "Traceback" not in ended.said, ended.said
+    if how != signal.SIGKILL and ended.code != 0:
+        assert ended.code in (130, 128 + how, -how), ended
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """By command and seed: its folder where nothing kills it, and the seconds that it took."""
+
+    @cache
+    def made(name: str, seed: int | None = None) -> tuple[Path, float]:
+        place = tmp_path_factory.mktemp(name)
+        option = "--seeds" if name == "train" else "--seed"
+        done = finished(BEGUN[name].having(*((option, str(seed)) if seed else ())), place)
+        return place / "out", done.seconds
+
+    return made
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BEGUN)
 @pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwrite"])
-def test_a_killed_measurement_goes_on(tmp_path: Path, name: str, overwrite: bool) -> None:
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    seconds = duration(BEGUN[name], whole)
-    expected = contents(whole / "out")
-    for number, (after, how) in enumerate(moments(seconds, KILLS)):
+def test_a_killed_measurement_goes_on(
+    tmp_path: Path, name: str, overwrite: bool, wholes: object
+) -> None:
+    whole, seconds = wholes(name)  # type: ignore[operator]
+    expected = contents(whole)
+    words = BEGUN[name].having(*(["--overwrite"] * overwrite))
+    spread = moments(seconds, MEASURED[name], 0.75 if overwrite else 0.25)
+    all_moments = [*spread, *map(Moment, itertools.repeat(None), APPEAR[name])]
+    for number, when in enumerate(all_moments):
+        how = SIGNALS[(number + overwrite) % len(SIGNALS)]
         place = tmp_path / f"{number}"
         place.mkdir()
-        words = BEGUN[name]
         if overwrite:
-            assert finished([*BEGUN[name], *_other(name)], place).returncode == 0
-            older = contents(place / "out")
-            words = [*words, "--overwrite"]
-        code, said = killed(words, place, after, how)
-        check_said(said, code, how)
+            older = wholes(name, 7)[0]  # type: ignore[operator]
+            shutil.copytree(older, place / "out")
+        ended = killed(words, place, when, how)
+        check_said(ended, how)
         assert not overwrite or (place / "out").is_dir()
-        if (place / "out").is_dir() and not (overwrite and contents(place / "out") == older):
+        if (place / "out").is_dir() and not (
+            overwrite and contents(place / "out") == contents(older)
+        ):
             _check_whole(place / "out", expected, name)
-        done = finished(RESUMED[name], place)
-        if done.returncode or contents(place / "out") != expected:
+        done = run(RESUMED[name], place)
+        if done.code or contents(place / "out") != expected:
             # Nothing was saved yet: begun again.
-            done = finished(words if overwrite else BEGUN[name], place)
-        assert done.returncode == 0, (after, how, said, done.stderr)
-        assert contents(place / "out") == expected, (after, how)
-        assert [entry.name for entry in place.iterdir()] == ["out"], (after, how)
-
-
-def _other(name: str) -> list[str]:
-    """Options that make another result of a command."""
-    return ["--seeds", "7"] if name == "train" else ["--seed", "7"]
+            done = run(words, place)
+        assert done.code == 0, (when, how, ended, done)
+        assert contents(place / "out") == expected, (when, how)
+        assert [entry.name for entry in place.iterdir()] == ["out"], (when, how)
 
 
 def _check_whole(out: Path, expected: dict[str, object], name: str) -> None:
@@ -101,34 +127,40 @@ def _check_whole(out: Path, expected: dict[str, object], name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["report", "oracle", "plot", "compare"])
+@pytest.mark.parametrize("name", WRITTEN)
 def test_a_killed_writing_leaves_the_older_one(tmp_path: Path, name: str) -> None:
-    assert finished([*PROBE, "--no-figures"], tmp_path).returncode == 0
+    finished(PROBE.having("--no-figures"), tmp_path)
     (tmp_path / "out").rename(tmp_path / "result")
-    words = {
-        "report": command("report", "result", "--paper", "--out", "out", "--overwrite"),
-        "oracle": [sys.executable, "-c", ORACLE],
-        "plot": command("plot", "result", "--out", "out", "--overwrite"),
-        "compare": command("compare", "result", "result", "--names", "a,b", "--out", "out",
-                           "--overwrite"),
-    }[name]  # fmt: skip
-    seconds = duration(words, tmp_path)
+    words = WRITTEN[name]
+    seconds = finished(words, tmp_path).seconds
     expected = contents(tmp_path / "out")
-    for after, how in moments(seconds, KILLS):
-        code, said = killed(words, tmp_path, after, how)
+    for when, how in zip(moments(seconds, KILLS), itertools.cycle(SIGNALS), strict=False):
+        ended = killed(words, tmp_path, when, how)
         if name != "oracle":
-            check_said(said, code, how)
+            check_said(ended, how)
         held = contents(tmp_path / "out")
-        assert held == {n: v for n, v in expected.items() if n in held}, (after, how)
+        assert held == {n: v for n, v in expected.items() if n in held}, (when, how)
         assert name == "compare" or held.keys() == expected.keys()
-        assert (tmp_path / "out").is_dir(), (after, how)
-    assert finished(words, tmp_path).returncode == 0
+        assert (tmp_path / "out").is_dir(), (when, how)
+    finished(words, tmp_path)
     assert contents(tmp_path / "out") == expected
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "result"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 1.0, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize("how", SIGNALS)
+def test_a_command_killed_while_python_imports(
+    tmp_path: Path, seconds: float, how: signal.Signals
+) -> None:
+    check_killed_early(tmp_path, seconds, how)
+
+
 def test_ctrl_c_while_python_imports_is_one_line(tmp_path: Path) -> None:
-    code, said = killed(PROBE, tmp_path, 0.4, signal.SIGINT)
-    assert code in (130, -signal.SIGINT), said
-    assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) in ([], [tmp_path / "out.unfinished"])
+    check_killed_early(tmp_path, 0.4, signal.SIGINT)
+
+
+def check_killed_early(place: Path, seconds: float, how: signal.Signals) -> None:
+    ended = killed(PROBE, place, Moment(seconds), how, imported=False)
+    check_said(ended, how)
+    assert list(place.iterdir()) in ([], [place / "out.unfinished"])

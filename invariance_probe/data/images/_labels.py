@@ -12,7 +12,7 @@ _MOST = 10**18
 
 
 def check_labels(labels: Any, count: int, where: str) -> np.ndarray:
-    """Return labels as int64 (count,), which may come as (count, 1) or, of MATLAB, as floats.
+    """Return labels as int64 (count,), which may come as (count, 1) or (1, count).
 
     Raises ProbeError, beginning with `where`, for anything but whole numbers below 10^18, one each.
     """

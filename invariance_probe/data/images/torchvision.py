@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
+import math
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import ProbeError
+from ..decoding.budget import check_expansion
 from ..decoding.idx import read_idx
+from ._labels import check_labels
 from .arrays import array_images
 from .image_set import ImageSet
 
@@ -145,11 +147,20 @@ def _cifar(files: Sequence[Path], key: bytes) -> _Arrays:
         numbers = content.get(key, content.get(key.decode()))
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2:
             raise ProbeError(f"'{file}' holds no CIFAR images; fetch it again")
-        if data.shape[1] != 3072 or numbers is None or len(numbers) != len(data):
+        if data.shape[1] != 3072 or numbers is None:
             raise ProbeError(f"'{file}' holds no CIFAR images with labels; fetch it again")
         images.append(data.reshape(-1, 3, 32, 32))
-        labels.append(np.asarray(numbers, dtype=np.int64))
+        labels.append(_labels(numbers, len(data), file))
     return np.concatenate(images), np.concatenate(labels)
+
+
+def _labels(labels: Any, count: int, file: Path) -> np.ndarray:
+    try:
+        return check_labels(labels, count, "")
+    except ProbeError as error:
+        raise ProbeError(
+            f"'{file}' holds no images with labels ({error}); fetch it again"
+        ) from None
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -158,15 +169,27 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         # The module of NumPy's constructor has moved between versions.
         if name == "_reconstruct" and module in _RECONSTRUCT_HOMES:
-            return np.empty(0).__reduce__()[0]
+            return _empty
         allowed = {
-            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "ndarray"): "the class that is told to _reconstruct",
             ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): codecs.encode,
+            ("_codecs", "encode"): _latin1,
         }
         if (module, name) not in allowed:
             raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
         return allowed[module, name]
+
+
+def _empty(*told: Any) -> np.ndarray:
+    """The array that a pickle fills afterwards, whatever size it tells beforehand."""
+    return np.empty(0, np.uint8)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """The bytes that pickles of Python 3 hold as a text."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in the encoding {encoding}")
+    return text.encode("latin1")
 
 
 def _unpickle(file: Path) -> dict[Any, Any]:
@@ -187,24 +210,30 @@ def _unpickle(file: Path) -> dict[Any, Any]:
 
 
 def _read_svhn(root: Path, train: bool, title: str) -> _Arrays:
-    from scipy.io import loadmat  # slow to import, and only this data set needs it
+    from scipy.io import loadmat, whosmat  # slow to import, and only this data set needs it
 
     file = _file(root, "", ("train_32x32.mat" if train else "test_32x32.mat",), title)
     try:
+        told = {name: shape for name, shape, _ in whosmat(file)}
+        for name in ("X", "y"):
+            check_expansion(
+                math.prod(told[name]), file.stat().st_size, f"'{file}':{name}", "fetch it again"
+            )
         content = loadmat(file, variable_names=("X", "y"))
-        images, labels = content["X"], content["y"].reshape(-1)
-    except MemoryError:
+        images, labels = content["X"], content["y"]
+    except (MemoryError, ProbeError):
         raise
     except Exception as error:
         raise ProbeError(
             f"'{file}' cannot be read as an SVHN file ({error}); fetch it again"
         ) from error
-    if images.ndim != 4 or images.shape[2] != 3 or images.dtype != np.uint8:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[2:-1] != (3,):
         raise ProbeError(
-            f"'{file}' holds X of shape {images.shape}, not (32, 32, 3, N); fetch it again"
+            f"'{file}' holds X of shape {np.shape(images)}, not (32, 32, 3, N); fetch it again"
         )
+    labels = _labels(labels, images.shape[-1], file)
     # The digit 0 carries the label 10.
-    return images.transpose(3, 2, 0, 1), labels.astype(np.int64) % 10
+    return images.transpose(3, 2, 0, 1), labels % 10
 
 
 def _read_stl10(root: Path, train: bool, title: str) -> _Arrays:

@@ -68,7 +68,9 @@ class Archive:
                     name = self._checked(member)
                     if name in wanted and (stream := archive.extractfile(member)) is not None:
                         yield name, _whole(stream, member)
-        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        except ProbeError:
+            raise
+        except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
             raise _unreadable(self.path, error) from error
 
     def _checked(self, member: tarfile.TarInfo) -> str:

@@ -16,7 +16,7 @@ from ...errors import ProbeError
 from ...geometry import Transform
 from ...running.hashes import content_hash
 from ...running.plots import Plots, as_html
-from ...running.schema import axes_of, check_array, check_names
+from ...running.schema import axes_of, check_array, check_moves, check_names
 from ...running.storage import ORACLE_TABLES, damage_named, read_folder, write_folder
 from ..ladder.assemble import described, quotient
 from ..options import Options
@@ -180,6 +180,13 @@ def load_oracle(folder: str | Path) -> OracleResult:
             check_array(name, arrays[name], (images,), "i")
         check_array("variance", arrays["variance"], (images,), "f", least=0)
         check_names("accuracy", tables["accuracy"], axes)
+        check_moves(tables)
+        told = tables["accuracy"]
+        strange = {*zip(told["layer"], told["treatment"], strict=True)} - {
+            *zip(axes["layer"], axes["treatment"], strict=True)
+        }
+        if len(told) != moves * rows or strange:
+            raise ValueError("accuracy.csv has not one row for each transform and treatment")
     return OracleResult(
         **tables, **{name: arrays[name] for name in _ARRAYS}, axes=axes, provenance=provenance
     )

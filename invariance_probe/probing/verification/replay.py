@@ -63,6 +63,8 @@ def replayed_errors(
         return "the configuration now gives other images than those that were measured"
     options = config.options
     moves = as_transforms(config.transforms)
+    if tuple(move.text for move in moves) != result.axes["transform"]:
+        return "the configuration now gives other transformations than those that were measured"
     fit, evaluation = split(len(image_set), options.seed)
     if tuple(image_set.names[i] for i in evaluation) != result.axes["image"]:
         return "the split into halves is another one now"

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-import resource
-import signal
 import struct
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoint_files import KINDS, entries, trained, write, write_safetensors, write_zip
+from limits import damaged, little_memory, little_time
 from safetensors.torch import save_file
 
 from invariance_probe.errors import ProbeError
@@ -29,7 +27,6 @@ from invariance_probe.networks import (
     parse_architecture,
 )
 
-SECONDS, MEMORY = 20, 2 << 30
 DEEP = 100_000
 NAMES = (
     "a" * 250, "a" * 60_000, "b/" * 3000, "n\0ul", "two\nlines", "", ".", "..", "\ud800", "é" * 200,
@@ -46,38 +43,21 @@ DTYPES = ("F32", "F16", "BF16", "F64", "I8", "I64", "U8", "BOOL", "F8_E4M3", "F9
 
 
 @pytest.fixture(autouse=True)
-def little_time_and_memory() -> Iterator[None]:
-    """A mutant that takes too long raises TimeoutError, one that takes too much MemoryError."""
-    if not sys.platform.startswith("linux"):
+def limited() -> Iterator[None]:
+    with little_memory():
         yield
-        return
-
-    def ring(*_: object) -> None:
-        raise KeyboardInterrupt(f"more than {SECONDS} s")
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    most = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
-    handler = signal.signal(signal.SIGALRM, ring)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, handler)
-    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def survives(spec: str, path: Path | None, **options: Any) -> bool:
     """Whether the checkpoint was loaded; else it ended in one line."""
-    signal.alarm(SECONDS)
     try:
-        network = build_network(spec, path, **options)
+        with little_time():
+            network = build_network(spec, path, **options)
     except ProbeError as error:
         said = str(error).replace(str(path or spec), "FILE")
         assert said.isprintable() and len(said) < 2500, said[:3000]
         assert "does not fit into memory" not in said
         return False
-    finally:
-        signal.alarm(0)
     assert all(text.isprintable() for text in (network.description, *network.warnings))
     return True
 
@@ -90,24 +70,8 @@ def header(path: Path) -> tuple[dict[str, Any], bytes]:
 
 def bytes_of(any_kind: Path, draw: random.Random, folder: Path) -> Path:
     """Bytes set, dropped, doubled, cut, anywhere."""
-    made = bytearray(any_kind.read_bytes())
-    for _ in range(draw.randint(1, 4)):
-        place = draw.choice([draw.randrange(len(made) + 1), draw.randrange(min(200, len(made)))])
-        what = draw.randrange(5)
-        number = struct.pack("<Q", draw.choice([0, 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1]))
-        if what == 0:
-            made[place : place + 1] = bytes([draw.randrange(256)])
-        elif what == 1:
-            made[place : place + draw.choice([4, 8])] = number[: draw.choice([4, 8])]
-        elif what == 2:
-            del made[place : place + draw.randrange(20)]
-        elif what == 3:
-            made[place:place] = made[place : place + draw.randrange(300)]
-        else:
-            del made[place + draw.randrange(64) :]
-        made = made or bytearray(b"x")
     path = any_kind.with_name("mutant" + any_kind.suffix)
-    path.write_bytes(made)
+    path.write_bytes(damaged(any_kind.read_bytes(), draw))
     return path
 
 
