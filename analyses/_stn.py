@@ -25,6 +25,7 @@ def training_arguments(made: argparse.ArgumentParser) -> None:
     """Add the arguments about training and testing."""
     add = made.add_argument
     add("--data-root", help="where the data are; mnist-* without it: digits of the package")
+    add("--transform", help="move upright images, such as rotation:90, scaling:2, translation:8")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="a network is trained with each")
     add("--preset", default="quick", help="quick (minutes each) or paper (150,000 steps each)")
     add("--set", nargs="+", metavar="FIELD=VALUE", help="other values for fields of the recipe")
@@ -62,7 +63,9 @@ def examples_of(asked: argparse.Namespace, data: str) -> tuple[Examples, Example
     from invariance_probe.data.catalogue import load_examples
 
     train, test = (
-        load_examples(data, root=asked.data_root, train=train, number=number)
+        load_examples(
+            data, root=asked.data_root, train=train, number=number, transform=asked.transform
+        )
         for train, number in ((True, asked.number), (False, asked.test_number))
     )
     return train, test
@@ -75,7 +78,9 @@ def config_of(
     from invariance_probe.training import TrainConfig
 
     seeds = tuple(asked.seeds)
-    return TrainConfig(data, built, recipe, seeds, asked.preset, asked.data_root, asked.number)
+    return TrainConfig(
+        data, built, recipe, seeds, asked.preset, asked.data_root, asked.number, asked.transform
+    )
 
 
 def planned(
@@ -167,10 +172,9 @@ def measured(
 
 def has_poses(one: TrainedRun, test: Examples) -> bool:
     """Whether a pose is known for the images and for what the network does to them."""
-    about = one.config.architecture
-    aligns = about.kind is not None and about.family != "tps" and about.parallel == 1
-    batch = test.draw(0).batch([0])
-    return aligns and batch.transforms is not None and batch.targets.ndim == 1
+    from invariance_probe.training.poses.poses import poses_known
+
+    return poses_known(one.config.architecture, test)
 
 
 def reporter(key: str) -> Callable[[int, Progress], None]:

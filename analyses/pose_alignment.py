@@ -62,7 +62,8 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     first = runs[0].config
     data = asked.data or first.data
     root = asked.data_root or (None if asked.data else first.data_root)
-    test = load_examples(data, root=root, train=False, number=asked.number)
+    move = None if asked.data else first.transform
+    test = load_examples(data, root=root, train=False, number=asked.number, transform=move)
     named = dict(zip(labels(runs), runs, strict=True))
     shown, rows = {}, []
     for label, trained in named.items():

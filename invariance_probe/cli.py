@@ -319,6 +319,8 @@ def train(
     ] = None,
     data: opt.Data = None,
     data_root: opt.DataFolder = None,
+    transform: opt.Movement = None,
+    canvas: opt.FolderCanvas = None,
     preset: opt.Preset = None,
     settings: opt.Settings = None,
     seeds: opt.Seeds = None,
@@ -339,7 +341,7 @@ def train(
         network, out, architecture=architecture | (reading.arguments(network_arg) or {}),
         settings=settings, seeds=seeds, device=device, resume=resume, overwrite=overwrite,
         tensorboard=tensorboard, trust=trust, data=data, data_root=data_root, preset=preset,
-        number=number,
+        number=number, transform=transform, canvas=reading.canvas_size(canvas),
     )  # fmt: skip
 
 
@@ -357,13 +359,15 @@ def evaluate(
     batch_size: opt.BatchOfPasses = None,
     device: opt.Device = None,
     out: opt.TableOut = None,
+    figures: opt.EvaluationFigures = None,
     overwrite: opt.Overwrite = False,
     trust: allow.Trust = False,
 ) -> None:
     """Measure the test errors of trained runs over several fresh passes."""
     training.evaluate(
         runs, passes=passes, data=data, data_root=data_root, number=number, seed=seed,
-        batch_size=batch_size, device=device, out=out, overwrite=overwrite, trust=trust,
+        batch_size=batch_size, device=device, out=out, figures=figures, overwrite=overwrite,
+        trust=trust,
     )  # fmt: skip
 
 

@@ -264,9 +264,32 @@ Data = Annotated[
         "with one of photographs per class. [default: mnist-r]",
     ),
 ]
+EvaluationFigures = Annotated[
+    Path | None,
+    Option(
+        "--figures",
+        metavar="FOLDER",
+        help="Draw how training went, and the poses that transformers give beside those applied.",
+    ),
+]
+Movement = Annotated[
+    str | None,
+    Option(
+        "--transform",
+        metavar="KIND:MOST",
+        help="Move every upright image, afresh in every pass: rotation:90 (degrees, either way), "
+        "scaling:2, translation:8 (pixels) or similarity:90,2. [default: as they are]",
+    ),
+]
 TestData = Annotated[
     str | None,
     Option("--data", metavar="NAME", help="Other data than the run's own, as for train."),
+]
+FolderCanvas = Annotated[
+    str | None,
+    Option(
+        "--canvas", metavar="HxW", help="To what photographs of a folder are cut. [default: 64x64]"
+    ),
 ]
 DataFolder = Annotated[
     Path | None,

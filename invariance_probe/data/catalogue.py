@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ProbeError
 from .digit_sets import digit_examples, digit_set_names
+from .distortions import moved, movement
 from .examples.examples import Examples
 from .examples.upright import folder_examples
 
@@ -29,6 +30,7 @@ def load_examples(
     *,
     canvas: int | Sequence[int] | None = None,
     channels: int | None = None,
+    transform: str | None = None,
 ) -> Examples:
     """Return the training or the test part of a data set.
 
@@ -41,15 +43,21 @@ def load_examples(
 
     `number` takes as many images, drawn with `seed` (None: the first ones); SVHN gives the first
     ones, plankton always the same draw, and street generates as many with this seed. `canvas` and
-    `channels` are for folders.
+    `channels` are for folders. `transform` moves upright images afresh in every pass, each by at
+    most as much either way: "rotation:90" (degrees), "scaling:2" (a factor, uniform in its
+    logarithm), "translation:8" (pixels, in x and in y) or "similarity:90,2".
 
     Raises ProbeError for an unknown name (with near ones), files that are not there (with what to
-    download, and where to put it), a number that is not there, and `canvas` or `channels` for
-    anything but a folder.
+    download, and where to put it), a number that is not there, `canvas` or `channels` for
+    anything but a folder, and a `transform` that is unknown or of images that are distorted.
 
     >>> load_examples("mnist-r", number=100).description
     "MNIST-R, training: 100 of the first 8,000 of the package's 10,000 MNIST test digits"
     """
+    if transform is not None:
+        movement(transform)  # before images are read
+        upright = load_examples(name, root, train, number, seed, canvas=canvas, channels=channels)
+        return moved(upright, transform)
     path = _folder(name)
     given = {k: v for k, v in (("canvas", canvas), ("channels", channels)) if v is not None}
     if path is not None:

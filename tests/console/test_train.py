@@ -11,14 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from invariance_probe import cli
 from invariance_probe.training import evaluate_passes, load_run
+from invariance_probe.training.poses.runs import run_poses
 from invariance_probe.training.runs.trained_run import run_examples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,10 +87,13 @@ def test_train_says_what_it_did(in_tmp: Path) -> None:
     assert "training CNN on mnist-r" in done.stderr
     lines = done.stdout.splitlines()
     error = json.loads((load_run("cnn").metadata[0])["test_error"])
-    assert lines == [
+    assert lines[-2:] == [
         f"seed 0: test error {100 * error:.2f} % (one pass)",
         "networks and history: cnn",
     ]
+    said = " ".join(lines[:-2])
+    assert said.startswith("MNIST-R, training: 60 of the first 8,000") and "2,000 for" in said
+    assert said.endswith("canvas 28x28, 1 channel, 10 classes; backbone mnist")
     assert load_run("cnn").config.recipe.momentum == 0
 
 
@@ -218,3 +224,54 @@ def test_ctrl_c_leaves_a_state_and_says_how_to_go_on(in_tmp: Path) -> None:
         load_file(in_tmp / name / "seed_0" / "model.safetensors") for name in ("run", "whole")
     )
     assert all(resumed[name].equal(whole[name]) for name in whole)
+
+
+@pytest.fixture(scope="module")
+def folder_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A transformer trained on a folder of pictures that are turned, and what was said."""
+    place = tmp_path_factory.mktemp("folder")
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (place / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 255, (30, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / "photos" / name / f"{number}.png")
+    words = ["train", "STN-C0", "--data", str(place / "photos"), "--transform", "rotation:90"]
+    words += ["--canvas", "24", "--width", "0.1", "--set", "iterations=2", "batch_size=8"]
+    return place, run(*words, "--out", str(place / "run"))
+
+
+def test_a_folder_is_trained_on_with_known_transformations(folder_run: tuple[Path, Any]) -> None:
+    place, done = folder_run
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.output.split())
+    assert "16 images, turned by U(-90, 90) degrees; 4 for testing" in said
+    assert "canvas 24x24, 3 channels, 2 classes; backbone mnist" in said
+    assert "16 images to train on and 4 to test on are few" in said
+    assert "poses cannot be measured" not in said
+    config = load_run(place / "run").config
+    assert config.transform == "rotation:90" and config.canvas == (24, 24)
+    words = ["evaluate", str(place / "run"), "--trust", "--passes", "2"]
+    seen = run(*words, "--figures", str(place / "figures"))
+    assert seen.exit_code == 0, seen.stderr
+    names = sorted(path.name for path in (place / "figures").glob("*.png"))
+    assert names == ["run_history.png", "run_poses_rotation.png"]
+    table = run_poses(load_run(place / "run"))[0]
+    assert table["applied_angle"].std() > 20
+
+
+def test_upright_images_are_said_to_have_no_poses_before_training(
+    folder_run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    words = ["train", "STN-C0", "--data", str(folder_run[0] / "photos"), "--width", "0.1"]
+    done = run(*words, "--set", "iterations=1", "batch_size=8", "--out", str(tmp_path / "run"))
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0 and "poses cannot be measured" in said
+    assert said.index("poses cannot be measured") < said.index("test error")
+    line = refused(
+        "train", "STN-C0", "--data", "mnist-r", "--transform", "rotation:9", "--out", "x"
+    )
+    assert "are transformed already" in line
+    assert "no movement" in refused(
+        "train", "CNN", "--data", "mnist", "--transform", "turn:9", "--out", "x"
+    )

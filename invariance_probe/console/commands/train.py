@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from ...training import Progress, TrainConfig
+    from ...data.examples.examples import Examples
+    from ...training import Progress, TrainConfig, TrainedRun
 
+_FEW, _FEW_TESTS = 200, 100  # images
+_POSES = ("rotation", "scaling", "translation")  # x and y of a shift together
 _LESS = "(fewer --seeds, --number or --set iterations=N take less; Ctrl-C saves)"
 NETWORKS = "CNN, STN-C0, STN-C1 or STN-SL1"
 
@@ -36,7 +39,7 @@ def train(
     trust: bool,
     **given: Any,
 ) -> None:
-    """Train what the options say; `given` are data, data_root, preset and number."""
+    """Train what the options say; `given` are data and how it is taken, preset and number."""
     if resume and overwrite:
         raise ProbeError("--resume keeps the run and --overwrite replaces it; give one of them")
     changes = reading.arguments(settings, "--set", "learning_rate=0.02")
@@ -56,7 +59,7 @@ def train(
     from ...training.runs.config import check_trusted_data
     from ...training.runs.trained_run import run_config, run_examples
 
-    examples = None
+    examples = test = None
     if network is None:
         config = run_config(out)
         check_trusted_data(config, trust, out)
@@ -68,12 +71,15 @@ def train(
 
         config = TrainConfig(
             data, Architecture(), recipe, chosen or (0,), name,
-            None if root is None else str(root), given["number"],
+            None if root is None else str(root), given["number"], given["transform"],
+            given["canvas"],
         )  # fmt: skip
         with _main_only("reading the data"):
-            examples = run_examples(config, train=True)
+            examples, test = (run_examples(config, train=part) for part in (True, False))
         built = architecture_for(network, data, examples, **architecture)
         config = TrainConfig.from_dict({**config.as_dict(), "architecture": built.as_dict()})
+        if talk.main():
+            _announced(config, examples, test)
     older = _stamp(out)
     title = f"training {config.architecture.name} on {config.data}"
     try:
@@ -83,8 +89,9 @@ def train(
         ):
             tell = talk.announcing(report, "steps", _LESS)
             run = train_run(
-                config, out, examples=examples, device=place, resume=resume, overwrite=overwrite,
-                on_step=_shown(config, tell), stop=stop, tensorboard=tensorboard,
+                config, out, examples=examples, test=test, device=place, resume=resume,
+                overwrite=overwrite, on_step=_shown(config, tell), stop=stop,
+                tensorboard=tensorboard,
             )  # fmt: skip
     except KeyboardInterrupt as stopped:
         if overwrite and older is not None and older == _stamp(out):
@@ -99,6 +106,29 @@ def train(
     for seed, about in run.metadata.items():
         talk.say(f"seed {seed}: test error {100 * float(about['test_error']):.2f} % (one pass)")
     talk.say(f"networks and history: {out}", "bold")
+
+
+def _announced(config: TrainConfig, examples: Examples, test: Examples) -> None:
+    """Say what is trained on what, and what that leaves out."""
+    from ...training.poses.poses import poses_known
+
+    built = config.architecture
+    size = "x".join(map(str, examples.canvas))
+    channels = "1 channel" if examples.channels == 1 else f"{examples.channels} channels"
+    talk.say(f"{examples.description}; {len(test):,} for testing")
+    talk.say(f"canvas {size}, {channels}, {examples.classes} classes; backbone {built.backbone}")
+    if len(examples) < _FEW or len(test) < _FEW_TESTS:
+        reach = 100 / len(test) ** 0.5
+        talk.hint(
+            f"{len(examples)} images to train on and {len(test)} to test on are few: errors are "
+            f"known to about {reach:.0f} points of 100, and the network may learn its images by "
+            "heart"
+        )
+    if built.kind is not None and not poses_known(built, test):
+        talk.hint(
+            "no transformation of these images is known, so that poses cannot be measured; "
+            "upright ones are turned by --transform rotation:90"
+        )
 
 
 def _stamp(out: Path) -> int | None:
@@ -120,17 +150,19 @@ def evaluate(
     batch_size: int | None,
     device: str | None,
     out: Path | None,
+    figures: Path | None,
     overwrite: bool,
     trust: bool,
 ) -> None:
-    """Measure the errors of runs, print them and write the table."""
+    """Measure the errors of runs, print them and write the table and the figures."""
     if out is not None and os.path.lexists(out) and (out.is_dir() or not overwrite):
         raise ProbeError(f"{out} is there already; name another file, or --overwrite it")
     place = device or "cpu"
     reading.check_device(place)
     import pandas as pd
 
-    from ...data.catalogue import load_examples
+    from ...data.catalogue import example_names, load_examples
+    from ...data.distortions import moved
     from ...reporting.tables.escaping import guarded
     from ...running.files import write_atomically
     from ...training import load_run
@@ -143,6 +175,7 @@ def evaluate(
             check_trusted_data(run.config, trust, run.folder, data_root)
     total = sum(len(run.networks) for run in loaded)
     tables: list[pd.DataFrame] = []
+    drawn: list[tuple[TrainedRun, Examples]] = []
     once: dict[str, str] = {}
     done = 0
     with talk.progress("evaluating", 44) as report:
@@ -150,8 +183,15 @@ def evaluate(
             name = data or run.config.data
             root = data_root if data_root is not None or data else run.config.data_root
             report(done, total, f"{run.folder}: reading the data")
-            examples = load_examples(name, root=root, train=False, number=number)
-
+            config = run.config
+            examples = load_examples(
+                name, root=root, train=False, number=number,
+                canvas=None if name.lower() in example_names() else config.canvas,
+            )  # fmt: skip
+            if config.transform is not None and not examples.fresh:
+                examples = moved(examples, config.transform)
+            if figures is not None:
+                drawn.append((run, examples))
             if passes > 1 and not examples.fresh:
                 once[name] = f"{name}: images are the same in every pass, so that one is measured"
 
@@ -175,6 +215,47 @@ def evaluate(
     talk.out().print(_errors(summarise_errors(table)))
     if out is not None:
         talk.say(f"table: {out}", "bold")
+    if figures is not None:
+        _draw(drawn, figures, passes, seed, batch_size, place)
+        talk.say(f"figures: {figures}", "bold")
+
+
+def _draw(
+    runs: Sequence[tuple[TrainedRun, Examples]],
+    folder: Path,
+    passes: int,
+    seed: int,
+    batch_size: int | None,
+    device: str,
+) -> None:
+    """Figures of every run: how training went and, where they are known, poses by kind."""
+    from ...reporting import plot_history, plot_pose_histogram, write_figure
+    from ...running.folders import added_files
+    from ...training.poses.poses import poses_known
+    from ...training.poses.runs import run_poses
+    from ...training.poses.statistics import varied_kinds
+
+    with added_files(folder) as place, talk.progress("drawing", 44) as report:
+        for done, (run, examples) in enumerate(runs):
+            report(done, len(runs), str(run.folder))
+            name = run.folder.name or "run"
+            if len({one.folder.name for one, _ in runs}) < len(runs):
+                name = f"{done + 1}_{name}"
+            write_figure(plot_history(run), place / f"{name}_history.png")
+            if run.config.architecture.kind is None:
+                continue
+            if not poses_known(run.config.architecture, examples):
+                talk.hint(f"{run.folder}: how images are transformed is not known, so no poses")
+                continue
+            tables = run_poses(
+                run, examples, passes=passes, seed=seed, batch_size=batch_size, device=device
+            )
+            named = {f"seed {number}": table for number, table in tables.items()}
+            varied = varied_kinds(next(iter(tables.values())))
+            for kind in (kind for kind in _POSES if kind in varied):
+                figure = plot_pose_histogram(named, kind)
+                write_figure(figure, place / f"{name}_poses_{kind}.png")
+    ending.written.append(folder)
 
 
 def _errors(summary: pd.DataFrame) -> Table:

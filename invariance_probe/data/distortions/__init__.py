@@ -2,6 +2,15 @@
 
 from .addition import AddedDigits
 from .digits import DistortedDigits, measured_normalisation
+from .moved import moved, movement
 from .variants import VARIANTS, Variant
 
-__all__ = ["VARIANTS", "AddedDigits", "DistortedDigits", "Variant", "measured_normalisation"]
+__all__ = [
+    "VARIANTS",
+    "AddedDigits",
+    "DistortedDigits",
+    "Variant",
+    "measured_normalisation",
+    "moved",
+    "movement",
+]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...data.examples.examples import Batch, Examples
 from ...errors import ProbeError
 from ...networks.keeping import evaluating
+from ...networks.stn.architecture import Architecture
 from .._batches import device_of
 from .._modes import batch_for_tests, testing_ways
 from ..recipe import seed_for
@@ -83,6 +84,19 @@ def correction_parameters(transforms: Tensor | Array) -> Array:
     inverses[usable] = np.linalg.inv(matrices[usable])
     found = -pose_parameters(inverses) + 0.0
     return found
+
+
+def poses_known(built: Architecture, examples: Examples) -> bool:
+    """Whether images are transformed, by how much is known, and the network's own poses are, too.
+
+    Else `collect_poses` and `pose_statistics` refuse them, after all training.
+    """
+    if built.kind is None or built.family == "tps" or built.parallel > 1:
+        return False
+    batch = examples.draw(0).batch(range(min(8, len(examples))))
+    if batch.transforms is None or batch.targets.ndim > 1:
+        return False
+    return bool((batch.transforms != batch.transforms[0]).any())
 
 
 def collect_poses(

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..._limits import COUNT, SEED, check_whole, quoted
+from ..._limits import COUNT, SEED, check_canvas, check_whole, quoted
 from ...data.catalogue import example_names
+from ...data.distortions import movement
 from ...data.examples.examples import Examples
 from ...errors import ProbeError
 from ...networks.stn.architecture import Architecture, parse_architecture
@@ -32,6 +33,9 @@ class TrainConfig:
     seeds : of the initial weights, the transformations and the order, one run each.
     preset : the name that the recipe came from, for the reader.
     number : how many training examples, drawn; None takes all.
+    transform : how upright images are moved in every pass, such as "rotation:90"; None shows them
+        as they are.
+    canvas : (rows, columns) of photographs of a folder, in pixels; None is `load_examples`' own.
     """
 
     data: str
@@ -41,9 +45,11 @@ class TrainConfig:
     preset: str | None = None
     data_root: str | None = None
     number: int | None = None
+    transform: str | None = None
+    canvas: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("data", "preset", "data_root"):
+        for name in ("data", "preset", "data_root", "transform"):
             value: Any = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name == "data"):
                 raise ProbeError(f"{name} of a training run must be a text; give a name or folder")
@@ -59,6 +65,14 @@ class TrainConfig:
                 f"{quoted(self.number)} training examples; give at least 1 and at most {COUNT}"
             )
 
+        if self.transform is not None:
+            movement(self.transform)
+        if self.canvas is not None:
+            sides: Any = self.canvas
+            if not isinstance(sides, list | tuple) or len(sides) != 2:
+                raise ProbeError(f"canvas={quoted(sides)}: give rows and columns in pixels")
+            object.__setattr__(self, "canvas", check_canvas(*sides))
+
     @property
     def files(self) -> tuple[str, ...]:
         """The files and folders outside the package that the data are read from."""
@@ -71,6 +85,8 @@ class TrainConfig:
             "data": self.data,
             "data_root": self.data_root,
             "number": self.number,
+            "transform": self.transform,
+            "canvas": None if self.canvas is None else list(self.canvas),
             "architecture": self.architecture.as_dict(),
             "preset": self.preset,
             "recipe": self.recipe.as_dict(),

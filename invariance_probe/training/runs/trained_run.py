@@ -171,7 +171,10 @@ def load_run(folder: str | Path) -> TrainedRun:
 def run_examples(config: TrainConfig, *, train: bool) -> Examples:
     """Return the examples that a run is trained on, or all those that it is tested on."""
     number = config.number if train else None
-    return load_examples(config.data, root=config.data_root, train=train, number=number)
+    return load_examples(
+        config.data, root=config.data_root, train=train, number=number,
+        canvas=config.canvas, transform=config.transform,
+    )  # fmt: skip
 
 
 def run_config(folder: str | Path) -> TrainConfig:
