@@ -15,6 +15,7 @@ import typer
 from ._version import __version__
 from .console import ending, reading, signals, talk, writing
 from .console import options as opt
+from .console import training_options as learn
 from .console import trust_options as allow
 from .console.commands import animate as animating
 from .console.commands import compare as comparing
@@ -312,27 +313,27 @@ def verify(
 
 @app.command(cls=reading.Greedy)
 def train(
-    out: opt.RunOut,
+    out: learn.RunOut,
     network: Annotated[
         str | None,
         typer.Argument(metavar="NETWORK", help=f"{training.NETWORKS}, ...", show_default=False),
     ] = None,
-    data: opt.Data = None,
-    data_root: opt.DataFolder = None,
-    transform: opt.Movement = None,
-    canvas: opt.FolderCanvas = None,
-    preset: opt.Preset = None,
-    settings: opt.Settings = None,
-    seeds: opt.Seeds = None,
-    number: opt.Examples = None,
-    backbone: opt.Backbone = None,
-    family: opt.WarpFamily = None,
-    width: opt.Width = None,
-    network_arg: opt.ArchitectureArg = None,
+    data: learn.Data = None,
+    data_root: learn.DataFolder = None,
+    transform: learn.Movement = None,
+    canvas: learn.FolderCanvas = None,
+    preset: learn.Preset = None,
+    settings: learn.Settings = None,
+    seeds: learn.Seeds = None,
+    number: learn.Examples = None,
+    backbone: learn.Backbone = None,
+    family: learn.WarpFamily = None,
+    width: learn.Width = None,
+    network_arg: learn.ArchitectureArg = None,
     device: opt.Device = None,
-    resume: opt.Resume = False,
+    resume: learn.Resume = False,
     overwrite: opt.Overwrite = False,
-    tensorboard: opt.TensorBoard = None,
+    tensorboard: learn.TensorBoard = None,
     trust: allow.Trust = False,
 ) -> None:
     """Train a classifier, with or without spatial transformers, once per seed."""
@@ -351,15 +352,15 @@ def evaluate(
         list[Path],
         typer.Argument(metavar="RUN", help="Folders that train has written.", show_default=False),
     ],
-    passes: opt.NumberOfPasses = 10,
-    data: opt.TestData = None,
-    data_root: opt.DataFolder = None,
-    number: opt.Examples = None,
-    seed: opt.SeedOfPasses = 0,
-    batch_size: opt.BatchOfPasses = None,
+    passes: learn.NumberOfPasses = 10,
+    data: learn.TestData = None,
+    data_root: learn.DataFolder = None,
+    number: learn.Examples = None,
+    seed: learn.SeedOfPasses = 0,
+    batch_size: learn.BatchOfPasses = None,
     device: opt.Device = None,
-    out: opt.TableOut = None,
-    figures: opt.EvaluationFigures = None,
+    out: learn.TableOut = None,
+    figures: learn.EvaluationFigures = None,
     overwrite: opt.Overwrite = False,
     trust: allow.Trust = False,
 ) -> None:
