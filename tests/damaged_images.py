@@ -142,11 +142,11 @@ def hdf5(held: dict[str, Any], draw: random.Random | None = None) -> bytes:
                 file[name] = 3
         if draw is not None:
             what = draw.randrange(6)
-            shape = tuple(min(abs(draw.choice(SIZES)), 2**62) for _ in range(draw.randint(1, 4)))
+            shape = tuple(
+                min(abs(draw.choice(SIZES)) or 1, 2**62) for _ in range(draw.randint(1, 4))
+            )
             if what == 0:
-                file.create_dataset(
-                    "more", shape, "u1", chunks=tuple(min(n, 16) or 1 for n in shape)
-                )
+                file.create_dataset("more", shape, "u1", chunks=tuple(min(n, 16) for n in shape))
             elif what == 1:
                 file["more"] = h5py.ExternalLink("/etc/passwd", "/x")
             elif what == 2:

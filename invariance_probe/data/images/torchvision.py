@@ -198,11 +198,10 @@ def _unpickle(file: Path) -> dict[Any, Any]:
             # The original files spell a flag of their type as 0, which new NumPy warns about.
             warnings.simplefilter("ignore")
             content = _ArraysOnly(stream, encoding="bytes").load()
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged pickles raise nearly anything
+    except Exception as error:  # damaged pickles raise nearly anything, or declare any size
         raise ProbeError(
-            f"'{file}' cannot be read as a CIFAR file ({error}); fetch it again"
+            f"'{file}' cannot be read as a CIFAR file ({str(error) or type(error).__name__}); "
+            "fetch it again"
         ) from error
     if not isinstance(content, dict):
         raise ProbeError(f"'{file}' holds no CIFAR images; fetch it again")
