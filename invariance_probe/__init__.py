@@ -28,12 +28,13 @@ if TYPE_CHECKING:
         shear,
         translation,
     )
-    from .networks import build_network
-    from .probing import Result, compare, load_result, probe
+    from .networks import build_network, list_layers
+    from .probing import Options, Result, compare, load_result, oracle, probe
     from .reporting import cite
 
 __all__ = [
     "Frame",
+    "Options",
     "ProbeError",
     "Result",
     "Transform",
@@ -46,7 +47,9 @@ __all__ = [
     "embedded_digits",
     "identity",
     "image_folder",
+    "list_layers",
     "load_result",
+    "oracle",
     "parse_transforms",
     "probe",
     "reflection",
@@ -75,8 +78,8 @@ _ROOMS = {
         "shear",
         "translation",
     ),
-    "networks": ("build_network",),
-    "probing": ("Result", "compare", "load_result", "probe"),
+    "networks": ("build_network", "list_layers"),
+    "probing": ("Options", "Result", "compare", "load_result", "oracle", "probe"),
     "reporting": ("cite",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -92,4 +95,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(globals().keys() | _HOMES.keys())
+    """The public names: what completion offers."""
+    return sorted(__all__)

@@ -11,12 +11,13 @@ from .images.folders import image_folder
 from .images.hdf5 import hdf5_images
 from .images.image_set import ImageSet
 from .images.npz import npz_images
-from .images.opening import is_stored, open_images
+from .images.opening import AnyImages, as_images, is_stored, open_images
 from .images.shards import shard_images
 from .images.torchvision import torchvision_images
 
 __all__ = [
     "AddedDigits",
+    "AnyImages",
     "Batch",
     "DistortedDigits",
     "Draw",
@@ -24,6 +25,7 @@ __all__ = [
     "FixedExamples",
     "ImageSet",
     "array_images",
+    "as_images",
     "embedded_digits",
     "example_names",
     "folder_examples",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from .._limits import BATCH, RESAMPLES, SEED, check_whole, is_real, quoted
 from ..errors import ProbeError
@@ -133,6 +135,26 @@ class Options:
         if extra := sorted(set(values) - set(known)):
             raise ProbeError(f"unknown options {', '.join(extra)}; there are {', '.join(known)}")
         return cls(**values)
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def takes_options(function: Function) -> Function:
+    """Show the fields of `Options` in the signature of a function that takes them as `**changes`.
+
+    They are written once, and completion and help know them.
+    """
+    shown = inspect.signature(function)
+    own = [one for one in shown.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    more = [
+        inspect.Parameter(
+            one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type
+        )
+        for one in fields(Options)
+    ]
+    function.__signature__ = shown.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    return function
 
 
 def memory_size(text: object) -> int | None:

@@ -7,12 +7,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import __version__
-from ..data import ImageSet, array_images
+from ..data import AnyImages, ImageSet
 from ..errors import ProbeError
 from ..geometry import Transform
 from ..networks import Activations, Network, framed_layers
@@ -26,11 +25,19 @@ from .bench.inputs import Inputs
 from .bench.look import Looker, Meter, Progress, half_warnings
 from .bench.memory import blocks_of, bytes_text, memory_limit, transform_bytes
 from .bench.passes import Passes
-from .bench.plan import as_transforms, batches, check_channels, check_shares, measuring, split
+from .bench.plan import (
+    as_transforms,
+    batches,
+    check_channels,
+    check_shares,
+    images_for,
+    measuring,
+    split,
+)
 from .bench.purity import check_purity
 from .ladder.assemble import assemble
 from .ladder.layer_state import LayerState
-from .options import AUTO, Options, memory_size
+from .options import AUTO, Options, memory_size, takes_options
 from .provenance import describe_run, state_sha256
 from .result import Result
 
@@ -39,11 +46,12 @@ __all__ = [
 ]  # fmt: skip
 
 
+@takes_options
 def probe(
     network: nn.Module | Network,
     layers: str | Sequence[str],
     transforms: str | Transform | Iterable[str | Transform],
-    images: ImageSet | Tensor | np.ndarray[Any, Any],
+    images: AnyImages,
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -66,9 +74,10 @@ def probe(
     aligned input).
 
     `layers` are names or glob patterns; `transforms` are values or their text form; `images` are
-    an `ImageSet`, or an array (N, C, H, W) with values in [0, 1]. `mean` and `std` normalise after
-    warping; by default they are the network's own. `changes` set single fields of `options`,
-    for example ``seed=1``. `progress` is called as (done, total, text).
+    an `ImageSet`, an array (N, C, H, W) with values in [0, 1], a torch `Dataset` of such images, or
+    a path, where `network` says its size. `mean` and `std` normalise after warping; by default
+    they are the network's own. `changes` set single fields of `options`, for example ``seed=1``;
+    `Options` says what each does. `progress` is called as (done, total, text).
 
     The network is moved to `device` ("cpu", "cuda", "cuda:1", "mps" or "auto") and stays there;
     modes and gradients are left as they were. Within an initialised process group of
@@ -92,7 +101,7 @@ def probe(
     module, mean, std = resolved(network, mean, std)
     group = current_group()
     with group.together():
-        image_set = images if isinstance(images, ImageSet) else array_images(images)
+        image_set = images_for(network, images)
         moves = as_transforms(transforms)
         fit, evaluation = split(len(image_set), chosen.seed)
         check_shares(len(image_set), group.world)

@@ -61,6 +61,6 @@ def module_of(network: AnyNetwork) -> nn.Module:
 
 
 def image_set(images: Images) -> ImageSet:
-    from ..data import ImageSet, array_images
+    from ..data import as_images
 
-    return images if isinstance(images, ImageSet) else array_images(images)
+    return as_images(images)

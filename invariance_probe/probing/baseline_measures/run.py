@@ -6,12 +6,11 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ...data import ImageSet, array_images
+from ...data import AnyImages
 from ...errors import ProbeError
 from ...geometry import Transform
 from ...networks import Activations, Network, check_finite, framed_layers
@@ -22,9 +21,10 @@ from ..bench.batch_size import with_batch_size
 from ..bench.borders import with_margins
 from ..bench.inputs import Inputs
 from ..bench.look import Looker, Meter
+from ..bench.plan import images_for
 from ..bench.purity import check_purity
 from ..ladder.layer_state import LayerState
-from ..options import Options
+from ..options import Options, takes_options
 from ..provenance import describe_run
 from ..run import Progress, as_transforms, batches, check_channels, measuring, split
 from .lie import GENERATORS, flow, moved_input, step_of
@@ -38,11 +38,12 @@ MEASURES = ("variance", "distance", "psnr", "cka", "lie")
 _WIDE = (torch.float32, torch.float64)
 
 
+@takes_options
 def baselines(
     network: nn.Module | Network,
     layers: str | Sequence[str],
     transforms: str | Transform | Iterable[str | Transform],
-    images: ImageSet | Tensor | np.ndarray[Any, Any],
+    images: AnyImages,
     *,
     measures: str | Sequence[str] = MEASURES,
     aggregation: Aggregation | None = None,
@@ -90,7 +91,7 @@ def baselines(
         known = ", ".join(map(repr, AGGREGATIONS))
         raise ProbeError(f"aggregation={aggregation!r} is not known; use one of {known}")
     module, mean, std = resolved(network, mean, std)
-    image_set = images if isinstance(images, ImageSet) else array_images(images)
+    image_set = images_for(network, images)
     moves = [move for move in as_transforms(transforms) if not move.is_identity]
     if not moves:
         raise ProbeError("the identity moves nothing; give transformations that do")

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ...data import AnyImages, ImageSet, as_images
 from ...errors import ProbeError
 from ...geometry import Transform, parse_transforms
+from ...networks import Network
 from ...networks.building.zoo import first_planes, takes
 from ...networks.keeping import evaluating, keeping
 
@@ -30,6 +32,13 @@ def split(number: int, seed: int) -> tuple[list[int], list[int]]:
     # The evaluation half stays in drawn order: neighbours, compared for the ceiling, are unrelated
     # even where a folder is sorted by class.
     return sorted(order[: number // 2]), order[number // 2 :]
+
+
+def images_for(network: nn.Module | Network, images: AnyImages) -> ImageSet:
+    """What was given as images, as an image set; paths are opened at the network's own size."""
+    if isinstance(network, Network):
+        return as_images(images, network.canvas, network.channels)
+    return as_images(images)
 
 
 def as_transforms(given: str | Transform | Iterable[str | Transform]) -> tuple[Transform, ...]:

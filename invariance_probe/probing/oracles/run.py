@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...alignment import Variance
-from ...data import ImageSet, array_images
+from ...data import AnyImages
 from ...errors import ProbeError
 from ...geometry import Transform
 from ...networks import Activations, Network, check_finite, framed_layers
@@ -24,9 +24,10 @@ from ..bench.borders import with_margins
 from ..bench.inputs import Inputs
 from ..bench.labels import check_labels, network_labels
 from ..bench.look import Looker, Meter, forward_precision, half_warnings
+from ..bench.plan import images_for
 from ..bench.purity import check_purity
 from ..ladder.layer_state import LayerState
-from ..options import Options
+from ..options import Options, takes_options
 from ..provenance import describe_run
 from ..run import Progress, as_transforms, batches, check_channels, measuring, split
 from .layer import OracleLayer
@@ -35,11 +36,12 @@ from .result import AT_LAYER, ON_INPUT, OracleResult, assemble_oracle
 _EXAMPLES = 8  # images on which it is tried whether all paths pass through a layer
 
 
+@takes_options
 def oracle(
     network: nn.Module | Network,
     layers: str | Sequence[str],
     transforms: str | Transform | Iterable[Transform],
-    images: ImageSet | Tensor | np.ndarray[Any, Any],
+    images: AnyImages,
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -73,7 +75,7 @@ def oracle(
     """
     chosen = Options.from_dict({**(options or Options()).to_dict(), **changes})
     module, mean, std = resolved(network, mean, std)
-    image_set = images if isinstance(images, ImageSet) else array_images(images)
+    image_set = images_for(network, images)
     moves = as_transforms(transforms)
     fit, evaluation = split(len(image_set), chosen.seed)
     place = find_device(device)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...data import ImageSet, array_images
+from ...data import ImageSet
 from ...errors import ProbeError
 from ...geometry import Frame, Transform
 from ...networks import Activations, Network, framed_layers
@@ -22,7 +22,7 @@ from ...running.devices import find_device, home_of
 from ..bench.borders import with_margins
 from ..bench.inputs import Inputs
 from ..bench.look import Looker, Meter, Progress
-from ..bench.plan import as_transforms, batches, measuring, split
+from ..bench.plan import as_transforms, batches, images_for, measuring, split
 from ..bench.purity import check_purity
 from ..config import ProbeConfig, load_images, load_network
 from ..options import AUTO, Options
@@ -79,7 +79,7 @@ def take_pictures(
     """
     chosen = options or Options()
     module, mean, std = resolved(network, mean, std)
-    image_set = images if isinstance(images, ImageSet) else array_images(images)
+    image_set = images_for(network, images)
     indices, moves = _asked(number, image_set), as_transforms(transforms)
     shown = image_set.take(indices)  # refuses what is not there
     place = find_device(device)

@@ -15,13 +15,14 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from ...data import ImageSet, array_images
+from ...data import ImageSet
 from ...errors import ProbeError
 from ...geometry import Transform, parse_transforms, valid_cells, warp
 from ...geometry.resampling import Interpolation
 from ...networks import Activations, Network, check_finite, measure_frames, select_layers
 from ...networks.network import resolved
 from ...probing.bench.inputs import Inputs
+from ...probing.bench.plan import images_for
 from ..drawing.fitting import LINE, wrapped
 from ..drawing.style import MASKED, WIDE, checked_width, new_figure, styled
 
@@ -61,7 +62,7 @@ def plot_gallery(
     Raises ProbeError for an unknown layer, a layer without maps and an image that is not there.
     """
     module, mean, std = resolved(network, mean, std)
-    image_set = images if isinstance(images, ImageSet) else array_images(images)
+    image_set = images_for(network, images)
     h = _one(transform)
     wide = checked_width(width) or WIDE
     if channels < 1:
