@@ -3,7 +3,7 @@
 Probes each group of transformations on one checkpoint, and writes a folder per group with the
 residuals (CSV), their provenance (JSON) and the figures: residual against angle and scale between
 floor and ceiling, what is recovered, the alignment landscape, the ladder. The folder `overview`
-holds one figure of all groups, and the command.
+holds the ledger and the residuals of all groups, and the command.
 
 example:
   python analyses/alignment_error.py --checkpoint mine.safetensors --network mnist_cnn \\
@@ -45,7 +45,12 @@ def main(words: Sequence[str] | None = None) -> int:
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe every group and write all of them, or nothing."""
     from invariance_probe.probing import run_config
-    from invariance_probe.reporting import plot_residuals, save_figures, to_markdown
+    from invariance_probe.reporting import (
+        plot_ledger,
+        plot_residuals,
+        save_figures,
+        to_markdown,
+    )
     from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 
     groups = folders(asked.transforms)
@@ -64,9 +69,13 @@ def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
                 print(f"note: {warning}")
         figures = folder / OVERVIEW / FIGURES
         figures.mkdir(parents=True)
-        figure = plot_residuals(results, rungs=SHOWN, width=asked.figure_width)
-        for kind in asked.formats:
-            figure.savefig(figures / f"residuals.{kind}")
+        overview = {
+            "ledger": plot_ledger(results, width=asked.figure_width),
+            "residuals": plot_residuals(results, rungs=SHOWN, width=asked.figure_width),
+        }
+        for name, figure in overview.items():
+            for kind in asked.formats:
+                figure.savefig(figures / f"{name}.{kind}")
         about = {
             "command": command,
             "runs": {n: r.provenance for n, r in zip(groups, results, strict=True)},

@@ -59,9 +59,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the draw of digits and their split.")] = 0,
     resume: opt.GoOn = False,
     overwrite: opt.Overwrite = False,
+    wide: opt.Wide = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Probe the embedded network on the embedded digits."""
-    demonstrating.demo(out, number=number, seed=seed, resume=resume, overwrite=overwrite)
+    """Probe the embedded network on the embedded digits, and write one page about it."""
+    demonstrating.demo(
+        out, number=number, seed=seed, resume=resume, overwrite=overwrite, wide=wide, show=show
+    )
 
 
 @app.command(cls=reading.Greedy)
@@ -91,6 +95,7 @@ def probe(
     image_interpolation: opt.Interpolation = None,
     family: opt.Family = None,
     channel_maps: opt.ChannelMaps = None,
+    ledger: opt.Ledger = None,
     per_image: opt.PerImage = None,
     erode: opt.Erode = None,
     batch_size: opt.BatchSize = None,
@@ -122,7 +127,7 @@ def probe(
     options = {
         "weighting": weighting, "map_interpolation": map_interpolation,
         "image_interpolation": image_interpolation, "family": family, "channels": channel_maps,
-        "per_image": per_image, "erode": reading.pixels(erode),
+        "ledger": ledger, "per_image": per_image, "erode": reading.pixels(erode),
         "batch_size": reading.batch_size(batch_size), "precision": precision, "memory": memory,
         "impure": impure, "resamples": resamples, "seed": seed,
     }  # fmt: skip

@@ -5,6 +5,7 @@ from .channels import ChannelMaps, ChannelMoments, fit_channel_maps
 from .families import Family, family_for
 from .growing import GrowingRows
 from .intervals import interval, proportion_interval, pseudo_values
+from .ledger import FOLDS, PARTS, Ledger, LedgerMoments, fit_ledger, leading
 from .levels import Moments, PyramidMoments, SearchPlan
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
@@ -13,6 +14,8 @@ from .search import ANGLES, SCALES, Alignment, best_alignment
 
 __all__ = [
     "ANGLES",
+    "FOLDS",
+    "PARTS",
     "SCALES",
     "Alignment",
     "ChannelMaps",
@@ -20,6 +23,8 @@ __all__ = [
     "ErrorSurface",
     "Family",
     "GrowingRows",
+    "Ledger",
+    "LedgerMoments",
     "Moments",
     "PositionMoments",
     "PyramidMoments",
@@ -31,7 +36,9 @@ __all__ = [
     "bootstrap",
     "family_for",
     "fit_channel_maps",
+    "fit_ledger",
     "interval",
+    "leading",
     "proportion_interval",
     "pseudo_values",
     "ratio",

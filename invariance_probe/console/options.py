@@ -146,6 +146,14 @@ ChannelMaps = Annotated[
         help="Fit channel maps and the bound over all spatial operators too. [default: yes]",
     ),
 ]
+Ledger = Annotated[
+    bool | None,
+    Option(
+        "--ledger/--no-ledger",
+        help="Split the maps' variance by what predicts it (one more pass of the fit images).",
+        show_default=False,
+    ),
+]
 PerImage = Annotated[
     bool | None,
     Option("--per-image/--shared", help="Search the best of each image too. [default: no]"),
@@ -175,6 +183,9 @@ Memory = Annotated[
         help="What the search's sums may take, such as 3GB; less costs further passes. "
         "[default: half of what is free, at most 1.2GB]",
     ),
+]
+Wide = Annotated[
+    bool, Option("--wide", help="Print all tables, and not the ledger alone.", show_default=False)
 ]
 GoOn = Annotated[
     bool,

@@ -16,6 +16,13 @@ from ..probing.options import CHANNEL_RUNGS
 if TYPE_CHECKING:
     from ..probing import OracleResult, Result
 
+LEDGER = (
+    "ledger: what predicts the original's map on images that decided nothing: position (the mean "
+    "map alone), space (the map given, with a gain per channel), channels (any map among the "
+    "channels of a cell), neighbourhood (any filter of 3x3 cells); – is not determined by so few "
+    "images, and counts as lost. From the maps moved back; from the input moved back (what is "
+    "lost there is the instrument's); from another image (what comes by chance)"
+)
 GAIN = (
     "gain: what moving the maps back wins over nothing done, as a share of what aligning the "
     "input wins (1 as much, 0 nothing, negative: it does harm)"
@@ -33,24 +40,53 @@ _HEADS = {  # narrow enough for a terminal of 80 columns
 }
 
 
-def show_results(results: Sequence[Result], console: Console) -> None:
-    """Print the ladders of telling transforms, what `gain` means, and the warnings."""
+def show_results(results: Sequence[Result], console: Console, *, wide: bool = False) -> None:
+    """Print the ledger of telling transforms and the warnings; `wide` also all ladders."""
     console.width = max(console.width, 80)  # rather wrapped by a tiny terminal than cut
     warnings: dict[str, None] = {}
     for result in results:
         console.print(Text(_measured(result)))
         console.print()
+        for line in verdicts(result):
+            console.print(Text(line, "bold"))
+        console.print()
         for transform in telling(result) or list(result.axes["transform"])[:1]:
-            for shown in (ladder, channel_ladder):
+            known = len(result.ledger) > 0
+            for shown in (*(ledger,) * known, *(ladder, channel_ladder) * (wide or not known)):
                 if table := shown(result, transform, console.width):
                     console.print(table)
                     console.print()
         warnings |= dict.fromkeys(result.warnings)
-    console.print(Text(GAIN))
-    if any(set(CHANNEL_RUNGS) & set(result.axes["rung"]) for result in results):
-        console.print(Text(WON))
+    if any(len(result.ledger) for result in results):
+        console.print(Text(LEDGER))
+    if wide or not all(len(result.ledger) for result in results):
+        console.print(Text(GAIN))
+        if any(set(CHANNEL_RUNGS) & set(result.axes["rung"]) for result in results):
+            console.print(Text(WON))
     for warning in _gathered(warnings):
         console.print(Text(f"warning: {warning}", "yellow"))
+
+
+def verdicts(result: Result) -> list[str]:
+    """What moving maps tells of each layer's maps, a line a layer; nothing without a ledger."""
+    from ..reporting.tables.ledger import ALIGNED, MOVED, has_ledger, ledger_table
+
+    if not has_ledger(result) or result.summary["identity"].all():
+        return []
+    lines = []
+    for over, rows in ledger_table(result).groupby("over", sort=False):
+        lines.append(f"{over}, of the variance of the original's map:")
+        values = rows.set_index(["layer", "source", "part"])["share"]
+        for layer in result.axes["layer"]:
+            moved, aligned, channels = (
+                _percent(float(values[layer, source, part]))
+                for source, part in ((MOVED, "space"), (ALIGNED, "space"), (MOVED, "channels"))
+            )
+            mapped = "" if channels == "–" else f"; other channels add {channels} %"
+            lines.append(
+                f"  {layer}: moving the map tells {moved} %, moving the input {aligned} %{mapped}"
+            )
+    return lines
 
 
 def show_oracle(result: OracleResult, console: Console) -> None:
@@ -96,6 +132,33 @@ def _gathered(warnings: Iterable[str]) -> list[str]:
         else:
             lines += [first, f"likewise {', '.join(names)}; their numbers are in provenance.json"]
     return lines
+
+
+def ledger(result: Result, transform: str, width: int = 80) -> Table | None:
+    """What predicts each layer's maps under one transform, part by part, in percent."""
+    from ..probing.ladder.shares import LOST
+
+    rows = result.ledger
+    rows = rows[rows["transform"] == transform] if len(rows) else rows
+    if not len(rows):
+        return None
+    parts = list(dict.fromkeys(rows["part"]))
+    heads = {"neighbourhood": "neigh-\nbourhood", LOST: "lost"}
+    columns = [Column("layer", overflow="fold"), Column("predicted from", no_wrap=True)]
+    columns += [Column(heads.get(part, part), justify="right", no_wrap=True) for part in parts]
+    shown = _table(f"Ledger under {transform} (% of the original's variance)", *columns)
+    values = rows.set_index(["layer", "source", "part"])["share"]
+    for layer in dict.fromkeys(rows["layer"]):
+        for number, source in enumerate(dict.fromkeys(rows["source"])):
+            cells = [Text(_percent(values[layer, source, part])) for part in parts]
+            if number == 0:
+                cells = [Text(str(cell), "bold") for cell in cells]
+            shown.add_row(Text(layer if number == 0 else ""), Text(source), *cells)
+    return shown
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.1f}".replace("-0.0", "0.0")
 
 
 def ladder(result: Result, transform: str, width: int = 80) -> Table:

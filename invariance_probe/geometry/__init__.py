@@ -26,7 +26,7 @@ from .transforms import (
     shear,
     translation,
 )
-from .valid_cells import coverage, valid_cells
+from .valid import coverage, valid_cells
 
 __all__ = [
     "Frame",

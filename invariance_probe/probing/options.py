@@ -20,6 +20,10 @@ RUNGS = SPATIAL_RUNGS + CHANNEL_RUNGS + CONTROL_RUNGS
 
 FLOOR, CEILING = "input_aligned", "other_image"
 
+SOURCES = ("maps moved", "input moved", "another image")
+"""What the ledger predicts the original's map from: the transformed image's map moved back, the map
+of the image moved back, and the original's map of another image: what comes by chance."""
+
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "weighting": ("raw", "channel"),
     "map_interpolation": ("bilinear", "bicubic"),
@@ -62,6 +66,8 @@ class Options:
     search : how `best` is searched: "exact" on the map itself, "pyramid" on averaged blocks and
         then on the map at fewer cells, "auto" exact up to 56 cells a side. The alignments table
         says how each was.
+    ledger : also split the original's variance into what position, space, channels and
+        neighbourhood predict of it; each fit image then passes once more per transformation.
     per_image : also search the best alignment of every evaluation image by itself (slow).
     level : of the intervals over evaluation images.
     resamples : sign flips behind the p-values of `compare`, 10 to 20,000.
@@ -83,6 +89,7 @@ class Options:
     family: Literal["rotation", "similarity", "affine"] | None = None
     erode: float | Literal["auto"] = "auto"
     channels: bool = True
+    ledger: bool = True
     per_image: bool = False
     resamples: int = 1000
     level: float = 0.95
@@ -111,7 +118,7 @@ class Options:
             if not is_real(value, low, high):
                 raise ProbeError(f"{name}={quoted(value)} is out of range; give {text}")
             object.__setattr__(self, name, float(value))
-        for name in ("channels", "per_image"):
+        for name in ("channels", "ledger", "per_image"):
             if not isinstance(getattr(self, name), bool):
                 raise ProbeError(f"{name}={getattr(self, name)!r} is not known; use True or False")
         memory_size(self.memory)

@@ -14,12 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._limits import is_real
+from ..alignment import PARTS
 from ..errors import ProbeError
 from ..geometry import Transform
 from ..running.hashes import content_hash
 from ..running.plots import Plots, as_html
 from ..running.schema import axes_of, check_array, check_moves, check_names
-from ..running.storage import TABLES, damage_named, read_folder, write_folder
+from ..running.storage import OPTIONAL, TABLES, damage_named, read_folder, write_folder
+from .options import SOURCES
 
 AXES = ("layer", "transform", "rung", "image")
 
@@ -48,6 +50,9 @@ class Result:
         beside chance; how often the strongest channel changes, beside the floor.
     tuning : response of every channel under every transform.
     composition : held-out residuals of composed channel maps, and closure after a full turn.
+    ledger : one row per layer, transform, source and part: the share of the original's variance
+        that `part` predicts ("position", "space", "channels", "neighbourhood", and what is "lost";
+        they add up to 1) from the maps of `source` ("maps moved", "input moved", "another image").
     bounds : in-sample bound over all linear operators on positions, rank, regularisation.
     errors : sums of squared errors, (layers, transforms, rungs, evaluation images).
     variance : sums of squared deviations of the originals, (layers, evaluation images).
@@ -69,6 +74,7 @@ class Result:
     tuning: pd.DataFrame = field(default_factory=_no_layers)
     composition: pd.DataFrame = field(default_factory=_no_layers)
     bounds: pd.DataFrame = field(default_factory=_no_layers)
+    ledger: pd.DataFrame = field(default_factory=_no_layers)
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     plot = Plots()
@@ -139,6 +145,9 @@ class Result:
     def _stored(self) -> tuple[dict[str, pd.DataFrame], dict[str, NDArray[Any]], dict[str, Any]]:
         """Tables, arrays and provenance as they go to disk."""
         tables = {name: getattr(self, name) for name in TABLES}
+        for name in OPTIONAL:
+            if not len(tables[name]):
+                del tables[name]
         arrays: dict[str, NDArray[Any]] = {"errors": self.errors, "variance": self.variance}
         arrays |= self.extra
         arrays |= {f"axis_{name}": np.array(values) for name, values in self.axes.items()}
@@ -153,7 +162,10 @@ class Result:
             and np.array_equal(self.variance, other.variance, equal_nan=True)
             and dict(self.axes) == dict(other.axes)
             and set(self.extra) == set(other.extra)
-            and all(np.array_equal(value, other.extra[name]) for name, value in self.extra.items())
+            and all(
+                np.array_equal(value, other.extra[name], equal_nan=value.dtype.kind == "f")
+                for name, value in self.extra.items()
+            )
             and dict(self.provenance) == dict(other.provenance)
         )
 
@@ -175,7 +187,7 @@ def load_result(folder: str | Path) -> Result:
     Raises ProbeError when the folder holds no result or a part of it is missing or damaged.
     """
     required = ("errors", "variance", *(f"axis_{name}" for name in AXES))
-    tables, arrays, provenance = read_folder(Path(folder), TABLES, required)
+    tables, arrays, provenance = read_folder(Path(folder), TABLES, required, OPTIONAL)
     with damage_named(Path(folder)):
         axes = axes_of(arrays, AXES)
         layers, moves, _, images = shape = [len(axes[name]) for name in AXES]
@@ -193,6 +205,8 @@ def load_result(folder: str | Path) -> Result:
                 check_array(name, values, (moves, width), "i", least=0)
             elif kind == "correlation":
                 check_array(name, values, (moves, width, width), "f")
+            elif kind == "ledger":
+                check_array(name, values, (moves, len(SOURCES), len(PARTS), images), "f", least=0)
     return Result(
         **tables,
         errors=arrays["errors"],

@@ -164,7 +164,8 @@ def probe(
                     passes.restore(found)
             moving = sum(not move.is_identity for move in moves)
             scales = 1 if chosen.weighting == "channel" else 0
-            meter.passes = len(fit) * (len(passes.blocks) + len(moves) + scales)
+            undone = moving if chosen.ledger else 0
+            meter.passes = len(fit) * (len(passes.blocks) + len(moves) + undone + scales)
             meter.passes += len(evaluation) * (1 + len(moves) + moving)
             passes.run()
             if keeper is not None and keeper.keep and keeper.number:

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from .figures.classifiers.aligned import plot_aligned, plot_class_means
     from .figures.classifiers.history import plot_history
     from .figures.classifiers.poses import plot_pose_histogram
-    from .figures.comparison import plot_comparison, plot_training_course
+    from .figures.comparisons.comparison import plot_comparison, plot_training_course
     from .figures.composition import plot_composition
     from .figures.gain import plot_gain
     from .figures.gallery import plot_gallery
     from .figures.ladder import plot_ladder
     from .figures.landscape import plot_landscape
+    from .figures.ledger import plot_ledger
     from .figures.oracle import plot_oracle
     from .figures.residuals import plot_residuals
     from .figures.spread import plot_spread
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .files import save_figures, write_figure
     from .tables.comparison import comparison_latex, comparison_markdown
     from .tables.ladder import ladder_table, to_latex, to_markdown
+    from .tables.ledger import ledger_table
     from .tables.oracle import (
         oracle_latex,
         oracle_markdown,
@@ -56,6 +58,7 @@ __all__ = [
     "comparison_latex",
     "comparison_markdown",
     "ladder_table",
+    "ledger_table",
     "oracle_latex",
     "oracle_markdown",
     "oracle_table",
@@ -71,6 +74,7 @@ __all__ = [
     "plot_ladder",
     "plot_landscape",
     "plot_learned",
+    "plot_ledger",
     "plot_moved",
     "plot_oracle",
     "plot_pose_histogram",
@@ -102,7 +106,7 @@ _MODULES = {
         "classifier_markdown",
         "classifier_table",
     ),
-    "figures.comparison": ("plot_comparison", "plot_training_course"),
+    "figures.comparisons.comparison": ("plot_comparison", "plot_training_course"),
     "comparison_files": ("write_comparison",),
     "tables.comparison": ("comparison_latex", "comparison_markdown"),
     "figures.composition": ("plot_composition",),
@@ -113,6 +117,7 @@ _MODULES = {
     "figures.classifiers.history": ("plot_history",),
     "figures.ladder": ("plot_ladder",),
     "figures.landscape": ("plot_landscape",),
+    "figures.ledger": ("plot_ledger",),
     "experiments.learned": ("plot_learned",),
     "figures.oracle": ("plot_oracle",),
     "tables.oracle": (
@@ -127,6 +132,7 @@ _MODULES = {
     "experiments.published_tables": ("beside_published", "published_latex", "published_markdown"),
     "figures.spread": ("plot_spread",),
     "tables.ladder": ("ladder_table", "to_latex", "to_markdown"),
+    "tables.ledger": ("ledger_table",),
     "experiments.theorem": ("plot_theorem", "theorem_table"),
     "figures.tuning": ("plot_tuning",),
 }

@@ -11,7 +11,7 @@ from ..probing.comparison.compared import Comparison
 from ..running.claims import claimed
 from ..running.folders import FIGURES, added_files, whole_folder
 from .drawing.style import checked_width, names_as_they_are
-from .figures.comparison import plot_comparison, plot_training_course
+from .figures.comparisons.comparison import plot_comparison, plot_training_course
 from .files import check_formats, write_figure
 from .tables.comparison import comparison_latex, comparison_markdown
 

@@ -20,10 +20,12 @@ from .figures.composition import plot_composition
 from .figures.gain import plot_gain
 from .figures.ladder import plot_ladder
 from .figures.landscape import plot_landscape
+from .figures.ledger import plot_ledger
 from .figures.residuals import plot_residuals
 from .figures.spread import plot_spread
 from .figures.tuning import plot_tuning
 from .select import choose_blocks, kinds_of, moves_of
+from .tables.ledger import has_ledger
 
 FORMATS = ("svg", "png", "pdf")
 
@@ -41,7 +43,7 @@ def save_figures(
 ) -> list[Path]:
     """Write every figure that applies to the result into a folder; returns the files.
 
-    Files are `ladder`, `gain`, `spread`, `residuals_KIND`, `landscape_angle` and
+    Files are `ledger`, `ladder`, `gain`, `spread`, `residuals_KIND`, `landscape_angle` and
     `landscape_scale`, and with channel tables `channel_shift`, `moved`, `tuning_KIND` and
     `composition`, with a suffix per format. Every file appears whole or not at all, replaces one
     of its name, and is the same bytes for the same result and matplotlib. `width` is that of
@@ -99,6 +101,8 @@ def figures(
     checked_width(width)
     moves = moves_of(result)
     if not moves["identity"].all():
+        if has_ledger(result):
+            yield "ledger", partial(plot_ledger, result, width=width)
         yield "ladder", partial(plot_ladder, result, width=width)
         yield "gain", partial(plot_gain, result, width=width)
         if "spread" not in without:

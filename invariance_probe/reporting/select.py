@@ -143,7 +143,12 @@ def known(what: str, name: str, there: Sequence[str], where: str = "this result"
 
 def interval_percent(result: Result) -> str:
     """The level of the intervals as text: "95 %"."""
-    return f"{100 * float(result.provenance.get('options', {}).get('level', 0.95)):g} %"
+    return f"{100 * level_of(result):g} %"
+
+
+def level_of(result: Result) -> float:
+    """The level of the intervals of a result."""
+    return float(result.provenance.get("options", {}).get("level", 0.95))
 
 
 def closes(angles: np.ndarray) -> bool:

@@ -168,14 +168,21 @@ def whole_folder(
         exchange(draft, claim.target, claim.holder)
 
 
-def publish(prepared: Path, folder: Path, *, overwrite: bool, parts: tuple[str, ...] = ()) -> None:
+def publish(
+    prepared: Path,
+    folder: Path,
+    *,
+    overwrite: bool,
+    parts: tuple[str, ...] = (),
+    marker: str = PROVENANCE,
+) -> None:
     """Let a folder that was filled over some time, beside `folder`, take the place of that.
 
     Raises ProbeError as `whole_folder`.
     """
     with claimed(folder) as claim, writing(folder):
         write_list(prepared, parts)
-        check_free(folder, overwrite=overwrite, parts=parts)
+        check_free(folder, overwrite=overwrite, parts=parts, marker=marker)
         exchange(prepared, claim.target, claim.holder)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 TEXT_COLUMNS = {
     "layer", "transform", "kind", "rung", "best", "runner_up", "status", "start", "family", "by",
     "first", "second", "product", "treatment", "reason", "network", "network_layer", "quantity",
-    "method", "frame_method",
+    "method", "frame_method", "source", "part",
 }  # fmt: skip
 """Columns of text: a layer called "0" must not come back as a number, nor "" as a missing one."""
 
@@ -37,6 +37,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
                  "strongest_changed", "strongest_changed_floor", "off_diagonal"),
     "tuning": (*_MOVED, "channel", "mean", "rms"),
     "composition": ("layer", "kind", *_COMPOSED),
+    "ledger": (*_MOVED, "source", "part", "share", "low", "high"),
     "bounds": (*_MOVED, "bound", "determined", "rank", "positions", "samples"),
     "accuracy": (
         *_MOVED, "treatment", "images",
@@ -57,12 +58,13 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "tuning": ("layer", "transform", "channel"),
     "composition": ("layer", "kind", "first", "second"),
     "bounds": ("layer", "transform"),
+    "ledger": ("layer", "transform", "source", "part"),
     "accuracy": ("layer", "transform", "treatment"),
     "inadmissible": ("layer",),
 }
 """What tells the rows of a table apart: two of the same would be read as either."""
 
-_YES_OR_NO = {"identity", "determined", "excludes_zero"}
+_YES_OR_NO = {"identity", "exact", "determined", "excludes_zero"}
 _FINITE = {"parameter", "jump_x", "jump_y", "start_x", "start_y", "offset_x", "offset_y"}
 _PARTS = ("network", "images", "options", "conventions", "software", "numerics", "versions")
 _TEXTS = {"network": ("name", "description", "state_sha256"), "images": ("description",),

@@ -27,8 +27,9 @@ from .schema import check_provenance, check_table, text_columns
 
 TABLES = (
     "residuals", "summary", "alignments", "landscape", "layers",
-    "channels", "tuning", "composition", "bounds",
+    "channels", "tuning", "composition", "bounds", "ledger",
 )  # fmt: skip
+OPTIONAL = ("ledger",)  # where it was not asked for, or not known yet
 ORACLE_TABLES = ("accuracy", "inadmissible")
 COMPARISON_TABLES = ("comparison", "pairs")
 CLASSIFIER_TABLES = ("errors", "poses")  # of the analyses of trained classifiers
@@ -69,11 +70,12 @@ def write_folder(
 
 
 def read_folder(
-    folder: Path, names: Iterable[str], required: Iterable[str]
+    folder: Path, names: Iterable[str], required: Iterable[str], optional: Sequence[str] = ()
 ) -> tuple[dict[str, pd.DataFrame], dict[str, NDArray[Any]], dict[str, Any]]:
     """Tables, arrays and provenance of a result folder, all of one and the same result.
 
     Where files are not those whose hashes lie beside them, a warning of the provenance says so.
+    `optional` tables may be missing: results of before they were measured have none.
 
     Raises ProbeError when there is no result, or when a part is missing, damaged, cut short or
     not of the kind it must be.
@@ -83,7 +85,8 @@ def read_folder(
             f"{folder} holds no result (no {_PROVENANCE}); run a probe with --out first"
         )
     with damage_named(folder):
-        tables_wanted = {name: f"{name}.csv" for name in names}
+        lacking = [name for name in optional if not (folder / f"{name}.csv").is_file()]
+        tables_wanted = {name: f"{name}.csv" for name in names if name not in lacking}
         contents, altered = _contents(folder, [_PROVENANCE, _ARRAYS, *tables_wanted.values()])
         provenance = json.loads(contents[_PROVENANCE].decode())
         check_provenance(provenance)
@@ -92,6 +95,9 @@ def read_folder(
             name: _table(name, _text(contents[file]), arrays.get(f"{_ROWS}{name}"))
             for name, file in tables_wanted.items()
         }
+        for name in lacking:
+            if f"{_ROWS}{name}" in arrays:
+                raise FileNotFoundError(2, "missing", f"{name}.csv")
         arrays = {name: a for name, a in arrays.items() if not name.startswith(_ROWS)}
         if missing := [name for name in required if name not in arrays]:
             raise ValueError(f"{_ARRAYS} lacks {', '.join(missing)}")

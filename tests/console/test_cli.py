@@ -123,7 +123,8 @@ def test_probe_prints_the_ladder(in_tmp: Path) -> None:
     lines = done.stdout.splitlines()
     assert "Residuals under rotation:90" in done.stdout
     assert "trained" in done.stdout or "embedded weights" in done.stdout
-    row, mapped = (line for line in lines if line.startswith("conv2"))
+    told, row, mapped = (line for line in lines if line.startswith("conv2"))
+    assert "maps moved" in told
     table = load_result("out").summary.iloc[0]
     assert f"{table['inverse']:.3f}" in row
     assert f"{table['gain']:.2f} [{table['low_gain']:.2f}, {table['high_gain']:.2f}]" in row
@@ -222,12 +223,17 @@ def test_demo_writes_what_the_readme_promises(
     for name, kind in (("rotations", "rotation"), ("scalings", "scaling")):
         result = load_result(Path("demo", name))
         assert result.axes["layer"] == demonstrating.LAYERS
-        for figure in ("ladder", "gain", "gallery", f"residuals_{kind}"):
-            for suffix in ("svg", "png"):
-                assert Path("demo", name, "figures", f"{figure}.{suffix}").stat().st_size > 1000
-    assert "Residuals under rotation:90" in done.stdout
-    assert "Residuals under scaling:2" in done.stdout
-    assert done.stdout.count("gain: what moving") == 1
+        assert set(result.summary["kind"]) == {kind}
+        assert f"mean of {3 if kind == 'rotation' else 2} {kind}s" in done.stdout
+    page = Path("demo", "report.html").read_text(encoding="utf-8")
+    assert "The ledger" in page
+    assert "viewer" in page
+    assert "Ledger under rotation:90" in done.stdout
+    assert "Ledger under scaling:2" in done.stdout
+    assert "Residuals" not in done.stdout
+    assert done.stdout.count("ledger: what predicts") == 1
+    assert done.stdout.splitlines()[-1] == "the page to read: open demo/report.html"
+    assert len(done.stdout.splitlines()) < 70
     assert max(map(len, done.stdout.splitlines())) <= 80
     kept = run("demo", "--number", "8", "--out", "demo")
     assert kept.exit_code == 2

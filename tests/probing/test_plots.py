@@ -25,7 +25,7 @@ from invariance_probe.running import plots as _plots
 
 RUNGS = ("unaligned", "inverse", "input_aligned", "other_image")
 FIGURES = {
-    "channel_shift", "composition", "ladder", "landscape", "moved", "gain", "residuals",
+    "channel_shift", "composition", "ladder", "landscape", "ledger", "moved", "gain", "residuals",
     "spread", "tuning",
 }  # fmt: skip
 

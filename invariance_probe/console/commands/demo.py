@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
@@ -25,8 +26,13 @@ ORACLE = "rotation:90 scaling:2"
 PARTS = (*PROBES, "oracle")
 
 
-def demo(out: Path, *, number: int, seed: int, resume: bool, overwrite: bool) -> None:
-    """Measure part by part in OUT.unfinished, which becomes OUT when all figures are drawn."""
+PAGE = "report.html"
+
+
+def demo(
+    out: Path, *, number: int, seed: int, resume: bool, overwrite: bool, wide: bool, show: bool
+) -> None:
+    """Measure part by part in OUT.unfinished, which becomes OUT when its page is written."""
     if resume and overwrite:
         raise ProbeError("--resume keeps the demo and --overwrite replaces it; give one of them")
     from ...probing import Options, ProbeConfig
@@ -50,15 +56,31 @@ def demo(out: Path, *, number: int, seed: int, resume: bool, overwrite: bool) ->
             aligned = _aligned(
                 place / "oracle", replace(config, transforms=ORACLE), network, images
             )
-            for name, result in results.items():
-                if not (place / name / writing.FIGURES).exists():
-                    writing.add_figures(result, place / name, network, images)
+            _write_page(place)
             _publish(place, out, overwrite=overwrite or resume)
     ending.written.append(out)
-    tables.show_results(list(results.values()), talk.out())
-    tables.show_oracle(aligned, talk.out())
-    talk.say(f"tables and figures: {', '.join(str(out / name) for name in PARTS)}", "bold")
-    talk.say(f"next, one page to read: invariance-probe report {shlex.quote(str(out))}", "bold")
+    tables.show_results(list(results.values()), talk.out(), wide=wide)
+    if wide:
+        tables.show_oracle(aligned, talk.out())
+    page = out / PAGE
+    talk.say(f"tables: {', '.join(str(out / name) for name in PARTS)}", "bold")
+    talk.say(f"the page to read: open {shlex.quote(str(page))}", "bold")
+    if show:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _write_page(place: Path) -> None:
+    """The report of all parts, with its viewer, as one file beside them."""
+    from ...reporting import report
+
+    with talk.progress("reporting") as tell, TemporaryDirectory(dir=place) as draft:
+        page = report(
+            [place / name for name in PARTS], Path(draft) / "report", viewer=True, processes=2,
+            progress=lambda text: tell(0, 0, text),
+        )  # fmt: skip
+        page.replace(place / PAGE)
 
 
 def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:
@@ -67,9 +89,9 @@ def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:
     from ...running.folders import check_free, strangers
     from ...running.resume import check_none
 
-    check_free(out, overwrite=overwrite or resume, parts=PARTS)
+    check_free(out, overwrite=overwrite or resume, parts=PARTS, marker=PAGE)
     held = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
-    known = {*PARTS, *(f"{name}.unfinished" for name in PROBES)}
+    known = {PAGE, *PARTS, *(f"{name}.unfinished" for name in PROBES)}
     others = [name for name in held if name not in known and not is_holder(name)]
     others += [f"{n}/{f}" for n in PARTS if n in held for f in strangers(place / n)]
     if others or (place.exists() and not place.is_dir()):
@@ -145,9 +167,9 @@ def _publish(place: Path, out: Path, *, overwrite: bool) -> None:
     from ...running.folders import publish
 
     for entry in place.iterdir():
-        if entry.name not in PARTS:
+        if entry.name not in (*PARTS, PAGE):
             shutil.rmtree(entry, ignore_errors=True)
-    publish(place, out, overwrite=overwrite, parts=PARTS)
+    publish(place, out, overwrite=overwrite, parts=PARTS, marker=PAGE)
 
 
 @contextmanager

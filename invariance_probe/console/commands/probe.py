@@ -167,7 +167,7 @@ def _finish(
             raise ProbeError(f"{out} is complete but for its figures ({error}); {again}") from error
     remove(unfinished_folder(out))
     ending.written.append(out)
-    tables.show_results([result], talk.out())
+    tables.show_results([result], talk.out(), wide=True)
     talk.say(f"tables{' and figures' * figures}: {out}", "bold")
     talk.say(f"next, one page to read: invariance-probe report {shlex.quote(str(out))}", "bold")
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ...alignment import interval, ratio
 from ...geometry import Transform
-from ..ladder.assemble import described, quotient
-from ..ladder.shares import share
+from ..ladder.assemble import described
+from ..ladder.shares import quotient, share
 from ..options import Options
 from .lie import GENERATORS
 from .psnr import equivariance_psnr

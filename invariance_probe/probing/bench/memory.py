@@ -53,7 +53,8 @@ def transform_bytes(
     total = 0
     for name in names:
         state = LayerState(name, frames[name], moves[:1], canvas, options)
-        state.fit(0, maps[name], maps[name])
+        realigned = maps[name] if options.ledger else None
+        state.fit(0, maps[name], realigned, maps[name], [0])
         total += size(state)
     return total
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...alignment import FOLDS
 from ...geometry import Transform
 from ...networks import check_finite
 from ...running.processes import Group
@@ -55,6 +56,10 @@ class Passes:
     _shown: tuple[str, int] = ("", -1)
     _source: Tensor = field(default_factory=lambda: torch.zeros(0))
     _originals: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # By the place in the whole half: the same whatever batches and processes.
+        self._folds = {index: place % FOLDS for place, index in enumerate(self.fit)}
 
     def run(self) -> None:
         """Go from where the run stands to its end; the states then hold everything.
@@ -157,13 +162,22 @@ class Passes:
         move = self.moves[which]
         canvas = self.look.inputs.transformed(self._source, move)
         moved = self.look(canvas, batch, f"fit: {move}")
+        undone: dict[str, Tensor] | None = None
+        if self.options.ledger:
+            undone = moved
+            if not move.is_identity:
+                back = self.look.inputs.undone(canvas, move)
+                undone = self.look(back, batch, f"fit: {move} undone")
+        folds = [self._folds[index] for index in batch]
         for state in self.states:
-            state.fit(which, moved[state.name], self._originals[state.name])
+            name = state.name
+            realigned = None if undone is None else undone[name]
+            state.fit(which, moved[name], realigned, self._originals[name], folds)
 
     def _precede_fit(self, block: list[int]) -> None:
         """Show the image before this process' part: its first image is paired with that one."""
         before = self._before(self.fit)
-        if before is None or not self.options.channels:
+        if before is None or not (self.options.channels or self.options.ledger):
             return
         self._originals_of("before", [before], 0, "fit: original")
         for which in block:
@@ -284,7 +298,8 @@ class Passes:
         meter = self.look.meter
         if self.options.weighting == "channel":
             meter.plan("scale", fit)
-        meter.plan("fit", fit * (len(self.blocks) + len(self.moves)))
+        undone = moving if self.options.ledger else 0
+        meter.plan("fit", fit * (len(self.blocks) + len(self.moves) + undone))
         for block in self.blocks:
             tasks = range(len(self.states) * len(block))
             meter.plan("search", len(tasks[self.group.rank :: self.group.world]))

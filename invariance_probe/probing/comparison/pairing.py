@@ -18,7 +18,9 @@ Layers = str | Iterable[str] | Mapping[str, str | Sequence[str] | Mapping[str, s
 _SHAPE = ("channels", "rows", "columns", "jump_x", "jump_y")
 _IMAGES = ("fit", "evaluation", "canvas", "source", "beyond_source", "fill")
 # Options that change no number of a rung, or only whether it is there.
-_FREE = ("batch_size", "memory", "resamples", "level", "channels", "per_image")
+_FREE = (
+    "batch_size", "memory", "resamples", "level", "channels", "ledger", "per_image",
+)  # fmt: skip
 # What may differ and still deserves a word.
 _TOLD = (("images", "mean"), ("images", "std"), ("numerics", "dtype"))
 

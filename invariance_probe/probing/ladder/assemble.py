@@ -10,12 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...alignment import ANGLES, SCALES, interval, ratio
-from ...geometry import Transform
+from ...geometry import Transform, image_frame
 from ..options import Options
 from ..result import Result
 from .channel_state import COMPOSITION
 from .layer_state import LayerState
-from .shares import read_off, readable
+from .ledger_state import ledger_rows
+from .shares import quotient, read_off, readable
 
 Array = NDArray[np.float64]
 
@@ -61,6 +62,12 @@ def assemble(
                     }
                 )
             entry = {**head, **dict(zip(rungs, residual[number].tolist(), strict=True))}
+            matrix = moves[number].matrix
+            grids = (image_frame(*state.canvas), state.frame)
+            entry["exact"] = all(grid.carried_over(matrix) for grid in grids)
+            if state.ledger_state is not None:
+                whole = float(variance[layer].sum())
+                entry |= state.ledger_state.correlations(number, whole)
             for index, name in enumerate(names_read, start=len(rungs)):
                 suffix = "" if name == "recovered" else f"_{name}"
                 entry[name] = float(read_off(residual[number], rungs, name))
@@ -73,6 +80,12 @@ def assemble(
         if state.channel_state is not None:
             for name, values in state.channel_state.arrays().items():
                 extra[f"{name}/{state.name}"] = values
+    ledgers = []
+    for state, own in zip(states, variance, strict=True):
+        if state.ledger_state is not None:
+            sums = state.ledger_state.finish()
+            extra[f"ledger/{state.name}"] = sums
+            ledgers.append(ledger_rows(sums, own, state.name, about, options.level))
     layers = [_layer(state, part[2]) for state, part in zip(states, finished, strict=True)]
     dead = [
         f"channels of {row['layer']}: {row['dead_channels']} of {row['channels']} never vary"
@@ -125,6 +138,7 @@ def assemble(
             [s.bound_state.table(s.name, about) for s in states if s.bound_state is not None],
             ("layer",),
         ),
+        ledger=_stack(ledgers, ("layer",)),
         extra=extra,
     )
 
@@ -139,11 +153,6 @@ def _thin_bounds(state: LayerState) -> list[str]:
         f"bounds of {state.name}: {found[0].samples} samples (images x channels) for "
         f"{found[0].positions} positions; the in-sample bound is lower than with more images"
     ]
-
-
-def quotient(errors: Array, variance: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return errors / variance
 
 
 def _stack(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:

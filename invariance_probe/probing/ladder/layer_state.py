@@ -25,6 +25,7 @@ from ..options import Options
 from .bound_state import BoundState
 from .channel_state import ChannelState
 from .compared import Compared
+from .ledger_state import LedgerState
 
 
 class LayerState:
@@ -35,7 +36,7 @@ class LayerState:
     """
 
     SUMS: ClassVar[tuple[str, ...]] = (
-        "moments", "channel_state", "bound_state", "_scale", "_variance",
+        "moments", "channel_state", "bound_state", "ledger_state", "_scale", "_variance",
     )  # fmt: skip
     ROWS: ClassVar[tuple[str, ...]] = ("_errors",)  # one row an image: these concatenate
 
@@ -51,6 +52,7 @@ class LayerState:
         self.canvas, self.rungs = canvas, options.rungs
         self.channel_state: ChannelState | None = None
         self.bound_state: BoundState | None = None
+        self.ledger_state: LedgerState | None = None
         try:
             self.cells = valid_cells(frame, transforms, canvas)
             self.plan = SearchPlan(frame, self.cells, options.search)
@@ -69,6 +71,7 @@ class LayerState:
         self._scale: Variance | None = None
         self._errors = GrowingRows()  # (images, transforms, rungs)
         self._target = torch.zeros(0)  # the batch begun, where it is compared
+        self._opener = torch.zeros(0)  # the run's first image
         self._first: Tensor | None = None
         self._previous: Tensor | None = None
 
@@ -77,6 +80,8 @@ class LayerState:
         if self.pivot is None:
             self.channels = original.shape[1]
             self.pivot = original[0].mean(dim=(1, 2))
+            if self.options.ledger:
+                self._opener = original[:1].clone()
         self.compared.weights = self.weights
 
     def measure_scale(self, original: Tensor) -> None:
@@ -93,8 +98,18 @@ class LayerState:
             alive = variance > 1e-12 * variance.max()
             self.weights = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
 
-    def fit(self, which: int, moved: Tensor, original: Tensor) -> None:
-        """Add maps of the fit half under transformation number `which`."""
+    def fit(
+        self,
+        which: int,
+        moved: Tensor,
+        realigned: Tensor | None,
+        original: Tensor,
+        folds: Sequence[int],
+    ) -> None:
+        """Add maps of the fit half under transformation number `which`, each image to its fold.
+
+        `realigned` are the maps of the images moved back, which the ledger alone needs.
+        """
         self.see(original)
         if not self.moments:
             self.moments = [self._moments() for _ in self.transforms]
@@ -104,12 +119,21 @@ class LayerState:
                     self.frame, self.transforms, self.canvas, self.options, original,
                     self._pivot(), self.weights,
                 )  # fmt: skip
-        if self.channel_state is not None and self.bound_state is not None:
+            if realigned is not None:
+                mask = self.compared.mask(original)
+                first = self.compared.take(self._opener)[0]
+                self.ledger_state = LedgerState(len(self.transforms), mask, first)
+        if self.options.channels or self.options.ledger:
             aligned = self.compared.moved(moved, self.transforms[which].inverse())
-            self.channel_state.fit(which, aligned, self.compared.take(original))
+            target = self.compared.take(original)
+        if self.channel_state is not None and self.bound_state is not None:
+            self.channel_state.fit(which, aligned, target)
             self.bound_state.fit(which, moved, original)
             if which == 0:
                 self.bound_state.see(original)
+        if self.ledger_state is not None and realigned is not None:
+            undone = self.compared.take(realigned)
+            self.ledger_state.fit(which, aligned, undone, target, folds)
         self.moments[which].update(moved, original)
 
     def search(self, which: int) -> None:
@@ -121,7 +145,7 @@ class LayerState:
             )
         )  # fmt: skip
         self.moments[which] = self._moments()
-        for state in (self.channel_state, self.bound_state):
+        for state in (self.channel_state, self.bound_state, self.ledger_state):
             if state is not None:
                 state.solve(which)
 
@@ -138,6 +162,10 @@ class LayerState:
             self.channel_state.start_batch(target)
         if self.bound_state is not None:
             self.bound_state.start_batch(original)
+        if self.ledger_state is not None:
+            if self._previous is None:
+                self.ledger_state.begin(self.compared.take(self._opener))
+            self.ledger_state.start_batch(target)
         rungs, transforms = len(self.rungs), len(self.transforms)
         self._errors.append(torch.zeros(len(original), transforms, rungs, dtype=torch.float64))
         # Another image: the one before, in the run's order, whatever the batches; the first
@@ -171,6 +199,8 @@ class LayerState:
         if self.channel_state is not None and self.bound_state is not None:
             errors |= self.channel_state.evaluate(which, inverse, realigned, target)
             errors["spatial_bound"] = self.bound_state.evaluate(which, moved)
+        if self.ledger_state is not None:
+            self.ledger_state.evaluate(which, inverse, realigned, target)
         for rung, sums in errors.items():
             self._errors.last(len(original))[:, which, self.rungs.index(rung)] = sums.cpu()
 

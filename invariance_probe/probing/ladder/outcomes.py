@@ -9,17 +9,18 @@ import torch
 from ...running.sums import empty
 from .layer_state import LayerState
 
-Outcome = tuple[Any, Any, Any]
-"""Alignment, channel maps and bound of one layer under one transformation."""
+Outcome = tuple[Any, Any, Any, Any]
+"""Alignment, channel maps, bound and ledgers of one layer under one transformation."""
 
 
 def taken(state: LayerState) -> Outcome:
     """What a search has just appended to a layer, taken from it: another process may need it."""
-    channels, bound = state.channel_state, state.bound_state
+    channels, bound, ledger = state.channel_state, state.bound_state, state.ledger_state
     return (
         state.alignments.pop(),
         None if channels is None else channels.maps.pop(),
         None if bound is None else bound.bounds.pop(),
+        None if ledger is None else ledger.ledgers.pop(),
     )
 
 
@@ -30,6 +31,8 @@ def put(state: LayerState, outcome: Outcome) -> None:
         state.channel_state.maps.append(outcome[1])
     if state.bound_state is not None:
         state.bound_state.bounds.append(outcome[2])
+    if state.ledger_state is not None:
+        state.ledger_state.ledgers.append(outcome[3])
 
 
 def release(state: LayerState, which: int) -> None:
@@ -37,6 +40,9 @@ def release(state: LayerState, which: int) -> None:
     empty(state.moments[which])
     if state.bound_state is not None:
         empty(state.bound_state.moments[which])
+    if state.ledger_state is not None:
+        empty(state.ledger_state.moved[which])
+        empty(state.ledger_state.aligned[which])
     if state.channel_state is not None:
         fitted = state.channel_state.fitted[which]
         for name in ("auto", "cross", "chance"):  # means and energies are still asked for

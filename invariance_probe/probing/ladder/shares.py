@@ -22,6 +22,9 @@ SHARES = {
 LEFT = ("excess", "attribution")
 """What is left after moving the maps back, and how much of that would be left anyway."""
 
+LOST = "lost"
+"""What no part of the ledger predicts."""
+
 SMALLEST_GAP = 1e-9
 """Of which shares are given, in units of a residual."""
 
@@ -60,6 +63,26 @@ def left(residuals: Array, rungs: Sequence[str], name: str) -> Array:
 def read_off(residuals: Array, rungs: Sequence[str], name: str) -> Array:
     """Any of `SHARES` and `LEFT` of residuals (..., rungs)."""
     return left(residuals, rungs, name) if name in LEFT else share(residuals, rungs, name)
+
+
+def quotient(errors: Array, variance: Array) -> Array:
+    """Errors as fractions of the variance; NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return errors / variance
+
+
+def ledger_shares(errors: Array, variance: Array) -> Array:
+    """Shares of the variance (..., parts + 1, R) that nested predictions win, and what is lost.
+
+    `errors` (..., parts, R) are those left by each prediction; the shares add up to 1. A part that
+    was not determined (NaN) stays NaN, and what it may hold counts as lost.
+    """
+    left = quotient(errors, variance)
+    known = np.isfinite(left)
+    places = np.where(known, np.arange(left.shape[-2])[:, None], 0)
+    filled = np.take_along_axis(left, np.maximum.accumulate(places, axis=-2), axis=-2)
+    before = np.concatenate([np.ones_like(left[..., :1, :]), filled[..., :-1, :]], axis=-2)
+    return np.concatenate([before - left, filled[..., -1:, :]], axis=-2)
 
 
 def readable(rungs: Sequence[str]) -> tuple[str, ...]:

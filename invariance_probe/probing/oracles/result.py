@@ -18,7 +18,8 @@ from ...running.hashes import content_hash
 from ...running.plots import Plots, as_html
 from ...running.schema import axes_of, check_array, check_moves, check_names
 from ...running.storage import ORACLE_TABLES, damage_named, read_folder, write_folder
-from ..ladder.assemble import described, quotient
+from ..ladder.assemble import described
+from ..ladder.shares import quotient
 from ..options import Options
 
 ON_INPUT = ("nothing", "input_aligned")

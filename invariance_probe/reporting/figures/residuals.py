@@ -68,9 +68,11 @@ def plot_residuals(
     own. `rungs` are by default all but the permutation and the orthogonal map, which the ladder
     shows; `result.axes["rung"]` draws them too. Rungs that too few samples leave undetermined are
     left out, and the legend names them. Grey is the band between floor and ceiling, coloured bands
-    are the bootstrap intervals of the result. Runs over the full circle are closed at ±180°. With
-    `axes`, one per panel, the legend is left to the caller (`ax.legend()`). `width` is millimetres:
-    85 is one column of a printed page, 170 two; by default one for one panel, two for several.
+    are the intervals of the result; triangles mark transformations under which nothing is
+    interpolated, whose values smoothing does not lower. Runs over the full circle are closed at
+    ±180°. With `axes`, one per panel, the legend is left to the caller (`ax.legend()`). `width` is
+    millimetres: 85 is one column of a printed page, 170 two; by default one for one panel, two for
+    several.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -117,9 +119,16 @@ def plot_residuals(
         drawn, notes = _legend_of(blocks, rungs, wide=wide)
         # Where a panel shows single values, the legend has their marks.
         spots = any(not block.numeric or len(block.moves) == 1 for block in blocks)
-        handles = legend_handles(drawn, interval_percent(first), bands, spots)
+        exact = bands and any(_has_exact(block.result) for block in blocks)
+        handles = legend_handles(drawn, interval_percent(first), bands, spots, exact)
         legend_below(figure, handles, most=4 if wide else 2, notes=notes)
     return figure
+
+
+def _has_exact(result: Result) -> bool:
+    """Whether there is a transformation but the identity under which nothing is interpolated."""
+    rows = result.summary
+    return "exact" in rows and bool((rows["exact"].astype(bool) & ~rows["identity"]).any())
 
 
 def _shown(result: Result, rungs: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -172,7 +181,9 @@ def depth(block: Block, room: float) -> float:
     return _LETTER * max(map(len, names)) if turned(names, room) else 0.0
 
 
-def legend_handles(rungs: Sequence[str], level: str, bands: bool, spots: bool) -> list[Artist]:
+def legend_handles(
+    rungs: Sequence[str], level: str, bands: bool, spots: bool, exact: bool = False
+) -> list[Artist]:
     """One entry per rung, one for the band between floor and ceiling, one for the intervals."""
     handles: list[Artist] = []
     for rung in rungs:
@@ -193,6 +204,13 @@ def legend_handles(rungs: Sequence[str], level: str, bands: bool, spots: bool) -
             [], [], color=first.colour, marker="|", markersize=8, linestyle="none", label=name
         )
         handles.append(bar)
+    if exact:
+        handles.append(
+            Line2D(
+                [], [], color="black", marker="^", markersize=3.2, linestyle="none",
+                label="exact: nothing interpolated",
+            )
+        )  # fmt: skip
     return handles
 
 
@@ -206,8 +224,29 @@ def _panel(ax: Axes, block: Block, layer: str, rungs: Sequence[str]) -> float:
         )
     draw = _curves if block.numeric else _names
     draw(ax, by_rung, rungs, block.kind)
+    if block.numeric:
+        _mark_exact(ax, block.rows(layer))
     shown = table[table["rung"].isin([*rungs, CEILING])]
     return float(np.nan_to_num(shown[["residual", "high"]].to_numpy()).max())
+
+
+def _mark_exact(ax: Axes, rows: pd.DataFrame) -> None:
+    """Mark at the axis where nothing is interpolated: values beside are smoothed, these are not."""
+    if "exact" not in rows:
+        return
+    own = rows[rows["exact"].astype(bool)]
+    values = own["parameter"].to_numpy(dtype=float)
+    if own["kind"].eq("rotation").any() and (np.abs(values) == 180).any():
+        values = np.append(values, [-180.0, 180.0])
+    low, high = ax.get_xlim()
+    values = values[(values >= low - 1e-9) & (values <= high + 1e-9)]
+    if not len(values):  # an empty line would take part in the layout all the same
+        return
+    ax.plot(
+        values, np.zeros(len(values)), color="black", marker="^", markersize=3.2,
+        markeredgewidth=0, linestyle="none", clip_on=False, zorder=5,
+        transform=ax.get_xaxis_transform(),
+    )  # fmt: skip
 
 
 def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], kind: str) -> None:

@@ -18,6 +18,7 @@ from ..figures.spread import image_residuals
 from ..files import Draw, figures
 from ..select import kinds_of
 from ..tables.ladder import ladder_table
+from ..tables.ledger import MOVED, ledger_table
 from .runs import Runs
 from .text import rungs
 from .text.wording import joined, number, percent, plural
@@ -39,9 +40,13 @@ class Illustration:
 _SECTIONS = {
     "channel_shift": "channels", "moved": "channels", "composition": "channels",
     "tuning_rotation": "channels", "tuning_scaling": "channels",
-    "landscape_angle": "search", "landscape_scale": "search",
+    "ledger": "answer", "landscape_angle": "search", "landscape_scale": "search",
 }  # fmt: skip
 _TITLES = {
+    "ledger": ("The ledger", "What predicts the original's maps, on images that decided nothing: "
+               "position (the mean map alone), space (the map moved back, a gain per channel), "
+               "channels (any map among the channels of a cell), neighbourhood (any filter of "
+               "3×3 cells), and what is lost. The parts add up to the maps' variance."),
     "ladder": ("The ladder", "Every rung with its interval, as means over the transformations. "
                "Grey: between floor and ceiling."),
     "gain": ("Gain", "1: moving the maps back wins as much over nothing done as aligning the input "
@@ -177,6 +182,7 @@ def _nothing(result: Result, _: str) -> pd.DataFrame:
 
 
 _DATA: dict[str, Callable[[Result, str], pd.DataFrame]] = {
+    "ledger": lambda result, _: ledger_table(result),
     "ladder": _ladder, "residuals": _curves, "gain": _gain, "spread": _spread,
     "landscape": _landscape, "channel": _correlations, "tuning": _tuning,
     "moved": lambda result, _: result.channels,
@@ -198,6 +204,16 @@ def _alt_ladder(result: Result, _: str) -> str:
             for rung in ("unaligned", "inverse", FLOOR, CEILING)
             if rung in value
         ]
+        parts.append(f"{layer}, {over}: {', '.join(named)}")
+    return _few(parts)
+
+
+def _alt_ledger(result: Result, _: str) -> str:
+    table = ledger_table(result)
+    table = table[table["source"] == MOVED]
+    parts = []
+    for (over, layer), rows in table.groupby(["over", "layer"], sort=False):
+        named = [f"{one.part} {number(float(one.share))}" for one in rows.itertuples()]
         parts.append(f"{layer}, {over}: {', '.join(named)}")
     return _few(parts)
 
@@ -244,6 +260,6 @@ def _few(parts: list[str], most: int = 8) -> str:
 
 
 _ALT: dict[str, Callable[[Result, str], str]] = {
-    "ladder": _alt_ladder, "residuals": _alt_curves, "gain": _alt_gain,
+    "ledger": _alt_ledger, "ladder": _alt_ladder, "residuals": _alt_curves, "gain": _alt_gain,
     "moved": _alt_moved,
 }  # fmt: skip

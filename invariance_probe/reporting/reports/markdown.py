@@ -12,9 +12,6 @@ from .tables import ladder_markdown, plain, treatments_markdown
 def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix: str) -> str:
     """The whole file; figures are looked for as FOLDER/NAME.SUFFIX beside it."""
     out = [f"# {plain(said.title)}", f"Content hash `{said.content_hash}`"]
-    out += ["## The answer", *map(plain, said.answer)]
-    out += ["\n".join(f"> {plain(one)}" for one in said.caveats)]
-    out += ["## What was measured", "\n".join(f"- {plain(one)}" for one in said.what)]
 
     def shown(section: str) -> list[str]:
         return [
@@ -24,6 +21,9 @@ def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix
             if one.section == section
         ]
 
+    out += ["## The answer", *map(plain, said.answer), *shown("answer")]
+    out += ["\n".join(f"> {plain(one)}" for one in said.caveats)]
+    out += ["## What was measured", "\n".join(f"- {plain(one)}" for one in said.what)]
     if said.ladders:
         out.append("## The ladder")
         meanings = {row.title: row.meaning for ladder in said.ladders for row in ladder.rows}

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from ...alignment import interval, ratio
 from ...errors import ProbeError
 from ...probing import Result
-from ...probing.ladder.assemble import quotient
-from ...probing.ladder.shares import read_off, readable
+from ...probing.ladder.shares import quotient, read_off, readable
 from ...probing.options import CEILING, FLOOR
-from ..select import choose_rungs, choose_transform, kinds_of, moves_of
+from ..select import choose_rungs, choose_transform, kinds_of, level_of, moves_of
 from .decimals import with_interval, with_reach
 from .escaping import markdown_text
 from .latex import Cell, latex_table
@@ -43,7 +42,7 @@ def ladder_table(result: Result, transform: str | None = None) -> pd.DataFrame:
     Raises ProbeError for an unknown transform, and where there is nothing but the identity.
     """
     rows: list[dict[str, Any]] = []
-    for kind, over, which in _groups(result, transform):
+    for kind, over, which in groups_of(result, transform):
         for number, layer in enumerate(result.axes["layer"]):
             # The variance is the same under all: a mean of ratios is the ratio of mean errors.
             errors = result.errors[number][which].mean(axis=0)
@@ -110,7 +109,7 @@ def to_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _groups(result: Result, transform: str | None) -> Iterable[tuple[str, str, list[int]]]:
+def groups_of(result: Result, transform: str | None) -> Iterable[tuple[str, str, list[int]]]:
     """(kind, description, indices of transforms) of what is averaged."""
     place = {text: number for number, text in enumerate(result.axes["transform"])}
     if transform is not None:
@@ -136,7 +135,7 @@ def _groups(result: Result, transform: str | None) -> Iterable[tuple[str, str, l
 
 def _rungs(result: Result, errors: Array, variance: Array) -> dict[str, tuple[float, float, float]]:
     """Value and interval of every rung and of what is read off, from errors (rungs, images)."""
-    level = float(result.provenance.get("options", {}).get("level", 0.95))
+    level = level_of(result)
     rungs = result.axes["rung"]
     value = ratio(errors, variance)
     low, high = interval(quotient, errors, variance, level=level)

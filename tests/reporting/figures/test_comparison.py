@@ -22,7 +22,7 @@ from invariance_probe.reporting import (
     write_comparison,
 )
 from invariance_probe.reporting.drawing.style import NARROW, WIDE
-from invariance_probe.reporting.figures.comparison import network_styles
+from invariance_probe.reporting.figures.comparisons.comparison import network_styles
 
 BOTH = "rotation:-90:90:30 scaling:0.5:2:5"
 LONG = [f"features.denseblock{n}.denselayer{m}.conv2" for n, m in ((1, 6), (2, 12), (3, 24))]

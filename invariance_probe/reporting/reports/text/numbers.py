@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ....alignment import interval
 from ....probing import OracleResult, Result
-from ....probing.ladder.assemble import quotient
-from ....probing.ladder.shares import read_off
+from ....probing.ladder.shares import LOST, quotient, read_off
 from ....probing.options import FLOOR
 from ....probing.oracles.result import with_interval
 from ...select import kinds_of, moves_of
+from ...tables.ledger import ALIGNED, MOVED, has_ledger, ledger_table
 
 Array = NDArray[np.float64]
 
@@ -70,6 +70,22 @@ class LayerNumbers:
 
 
 @dataclass(frozen=True)
+class LedgerNumbers:
+    """What predicts one layer's maps under a kind, as shares of their variance.
+
+    `space`, `channels` and `neighbourhood` come one after the other, from the maps moved back, and
+    `lost` is the rest; `by_input` is `space` where the input was moved back.
+    """
+
+    layer: str
+    space: Estimate
+    channels: Estimate
+    neighbourhood: Estimate
+    lost: Estimate
+    by_input: Estimate
+
+
+@dataclass(frozen=True)
 class KindNumbers:
     """All layers of a result under one kind of transformation, the identity left out."""
 
@@ -79,6 +95,7 @@ class KindNumbers:
     images: int
     layers: tuple[LayerNumbers, ...]
     families: tuple[str, ...] = ()
+    ledger: tuple[LedgerNumbers, ...] = ()
     channels: bool = True  # whether maps between channels were asked for
     where: str = ""  # which run is spoken of, where several could be meant
 
@@ -113,6 +130,7 @@ class OracleNumbers:
 def kind_numbers(result: Result) -> list[KindNumbers]:
     """Paired estimates of every kind of transformation but the identity, and of every layer."""
     place = {text: number for number, text in enumerate(result.axes["transform"])}
+    ledgers = _ledgers(result)
     out = []
     for kind in kinds_of(result):
         moves = moves_of(result, kind)
@@ -132,10 +150,36 @@ def kind_numbers(result: Result) -> list[KindNumbers]:
         out.append(
             KindNumbers(
                 kind, texts, tuple(float(value) for value in moves["parameter"]),
-                len(result.axes["image"]), layers, families,
+                len(result.axes["image"]), layers, families, ledgers.get(kind, ()),
             )
         )  # fmt: skip
     return out
+
+
+def _ledgers(result: Result) -> dict[str, tuple[LedgerNumbers, ...]]:
+    """The ledger of every layer by kind of transformation; nothing where there is none."""
+    if not has_ledger(result) or result.summary["identity"].all():
+        return {}
+    table = ledger_table(result).set_index(["kind", "layer", "source", "part"])
+    ends = table[["share", "low", "high"]]
+
+    def estimate(kind: str, layer: str, source: str, part: str) -> Estimate:
+        return Estimate(*map(float, ends.loc[(kind, layer, source, part)]))
+
+    return {
+        kind: tuple(
+            LedgerNumbers(
+                layer,
+                space=estimate(kind, layer, MOVED, "space"),
+                channels=estimate(kind, layer, MOVED, "channels"),
+                neighbourhood=estimate(kind, layer, MOVED, "neighbourhood"),
+                lost=estimate(kind, layer, MOVED, LOST),
+                by_input=estimate(kind, layer, ALIGNED, "space"),
+            )
+            for layer in result.axes["layer"]
+        )
+        for kind in dict.fromkeys(table.index.get_level_values("kind"))
+    }
 
 
 def oracle_numbers(result: OracleResult) -> list[OracleNumbers]:

@@ -6,9 +6,20 @@ Sentences are functions of numbers alone, so that every condition can be tested.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from .numbers import ROUNDING, Estimate, KindNumbers, LayerNumbers, OracleNumbers, TreatmentNumbers
+from .numbers import (
+    ROUNDING,
+    Estimate,
+    KindNumbers,
+    LayerNumbers,
+    LedgerNumbers,
+    OracleNumbers,
+    TreatmentNumbers,
+)
 from .wording import interval, joined, layers_phrase, moves_phrase, percent, share
+
+Layer = TypeVar("Layer", LayerNumbers, LedgerNumbers)
 
 FEW, SMALL = 10, 30
 """Evaluation images below which nothing is said, and below which intervals are rough."""
@@ -127,6 +138,26 @@ def _left(layers: Sequence[LayerNumbers]) -> list[str]:
     ]
 
 
+def ledger_sentence(numbers: KindNumbers) -> str:
+    """Of which kind is what predicts the original's maps; nothing without a ledger."""
+    read = [one for one in numbers.ledger if one.space.known and one.by_input.known]
+    if not read or numbers.images < FEW:
+        return ""
+    said = (
+        f"{_under(numbers)}, the map moved back predicts {_span(read, lambda one: one.space)} of "
+        "the variance of the original's map beyond what the position alone tells, the map of the "
+        f"input moved back {_span(read, lambda one: one.by_input)}"
+    )
+    mapped = [one for one in read if one.channels.known]
+    if mapped:
+        where = (
+            "" if len(mapped) == len(read) else f" at {layers_phrase(_names(mapped), len(read))}"
+        )
+        said += f"; any map of the channels adds {_span(mapped, lambda one: one.channels)}{where}"
+        said += f", and {_span(mapped, lambda one: one.lost)} is lost to all of them"
+    return f"{said}."
+
+
 def search_sentence(numbers: KindNumbers) -> str:
     """Whether the search found a transformation that beats h⁻¹ on other images."""
     known = [layer for layer in numbers.layers if layer.searched.known and layer.span.positive]
@@ -239,15 +270,14 @@ def oracle_sentence(numbers: OracleNumbers) -> str:
 
 
 def answer(kinds: Sequence[KindNumbers], oracles: Sequence[OracleNumbers]) -> list[str]:
-    """The answer: a verdict per kind, filled up to three sentences with why and what for."""
-    sentences = [verdict(numbers) for numbers in kinds]
-    more: list[str] = [oracle_sentence(numbers) for numbers in oracles[:1]]
+    """The answer: a verdict per kind, the ledger, then why and what for, in few sentences."""
+    verdicts = [verdict(numbers) for numbers in kinds]
+    told = [ledger_sentence(numbers) for numbers in kinds[:1]]
+    more = [oracle_sentence(numbers) for numbers in oracles[:1]]
     more += [channel_sentence(numbers) for numbers in kinds[:1]]
     more += [search_sentence(numbers) for numbers in kinds[:1]]
-    for sentence in more:
-        if sentence and len(sentences) < 3:
-            sentences.append(sentence)
-    return sentences
+    room = max(0, 3 - len(verdicts))
+    return [*verdicts, *filter(None, told), *list(filter(None, more))[:room]]
 
 
 def caveats(
@@ -288,7 +318,7 @@ def caveats(
     return out
 
 
-def _names(layers: Sequence[LayerNumbers]) -> list[str]:
+def _names(layers: Sequence[LayerNumbers] | Sequence[LedgerNumbers]) -> list[str]:
     return [layer.layer for layer in layers]
 
 
@@ -296,7 +326,7 @@ def _complement(estimate: Estimate) -> Estimate:
     return Estimate(1 - estimate.value, 1 - estimate.high, 1 - estimate.low)
 
 
-def _span(layers: Sequence[LayerNumbers], of: Callable[[LayerNumbers], Estimate]) -> str:
+def _span(layers: Sequence[Layer], of: Callable[[Layer], Estimate]) -> str:
     """The least and the largest of the layers, each with interval and name."""
     ordered = sorted(layers, key=lambda one: of(one).value)
     least, most = ordered[0], ordered[-1]

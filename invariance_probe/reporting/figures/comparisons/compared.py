@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ...errors import ProbeError
-from ...probing.comparison.compared import Comparison
-from ...probing.options import CEILING, FLOOR
-from ..drawing.fitting import wrapped
-from ..drawing.panels import angle_axis, scale_axis
-from ..drawing.style import GREY, NARROW, SHADE, WIDE, RungStyle, checked_width, new_figure
-from ..select import CURVES, around, known, unrolled
-from .residuals import XLABELS, move_names, turned
+from ....errors import ProbeError
+from ....probing.comparison.compared import Comparison
+from ....probing.options import CEILING, FLOOR
+from ...drawing.fitting import wrapped
+from ...drawing.panels import angle_axis, scale_axis
+from ...drawing.style import GREY, NARROW, SHADE, WIDE, RungStyle, checked_width, new_figure
+from ...select import CURVES, around, known, unrolled
+from ..residuals import XLABELS, move_names, turned
 
 Columns = tuple[str, str, str]
 """Columns of a value, of its lower and of its upper end."""

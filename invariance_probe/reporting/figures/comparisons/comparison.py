@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...errors import ProbeError
-from ...probing.comparison.compared import Comparison
-from ...probing.ladder.shares import SHARES
-from ...probing.options import CEILING, FLOOR
-from ..drawing.style import (
+from ....errors import ProbeError
+from ....probing.comparison.compared import Comparison
+from ....probing.ladder.shares import SHARES
+from ....probing.options import CEILING, FLOOR
+from ...drawing.style import (
     BLACK,
     BLUE,
     GREEN,
@@ -29,8 +29,8 @@ from ..drawing.style import (
     rung_style,
     styled,
 )
-from ..select import known
-from ._compared import (
+from ...select import known
+from .compared import (
     DIFFERENCE,
     VALUE,
     choose_blocks,

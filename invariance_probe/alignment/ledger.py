@@ -1,0 +1,337 @@
+"""The ledger: of which kind is what predicts a map, part by part, on images that decided nothing.
+
+With x the maps that are given (moved back by h⁻¹, say) and y the originals', four predictions of
+y are nested: the mean map of each cell; that plus one gain per channel times x; plus any C x C map
+of x at the cell; plus any map of x's leading components at the 8 cells around it. Both maps count
+from their mean maps. What each wins over the one before, on held-out images, adds up with what is
+lost to the variance of y.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ProbeError
+from .residuals import squared_errors
+
+PARTS = ("position", "space", "channels", "neighbourhood")
+"""What predicts a map, in the order of the ledger; what none of them predicts is lost."""
+
+FOLDS = 4
+"""Parts of the fit half, each left out once to choose how strongly a fit is held back."""
+
+_CELLS = 100  # cells of an image from which maps are fitted: near ones tell the same twice
+_LEADING = 16  # components of the neighbours; all channels where there are no more
+_SAMPLES = 10  # for each number that predicts, or a part is not determined
+_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, math.inf)  # of the mean variance
+_AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+
+
+class LedgerMoments:
+    """Streaming sums of one kind of maps x and the originals' maps y, by fold of the images.
+
+    `cells` (rows, columns) is 1 where maps are compared; elsewhere x counts as its mean map.
+    Products are taken at a regular sub-grid of at most 100 cells, mean maps at all of them.
+    `basis` (C, k) are the directions of x that are read at the 8 cells around (see `leading`).
+    """
+
+    SUMS: ClassVar[tuple[str, ...]] = ("images", "auto", "cross", "target", "given", "original")
+
+    def __init__(self, cells: Tensor, basis: Tensor) -> None:
+        self.cells = cells > 0
+        self.basis = basis.to(cells.device).double()
+        self.channels = len(basis)
+        self.chosen = _sub_grid(self.cells)
+        self._wide = False  # whether maps are float64
+        # Nothing is held before the first image; then, by fold:
+        self.images = torch.zeros(0)
+        self.auto = torch.zeros(0)  # (width, width): Σ z zᵀ, z what predicts a cell
+        self.cross = torch.zeros(0)  # (C, width): Σ y zᵀ
+        self.target = torch.zeros(0)  # (C): Σ y²
+        self.given = torch.zeros(0)  # (C, cells): Σ x
+        self.original = torch.zeros(0)  # (C, cells): Σ y
+
+    @property
+    def width(self) -> int:
+        """How many numbers predict one."""
+        return self.channels + len(_AROUND) * self.basis.shape[1]
+
+    def update(self, given: Tensor, original: Tensor, folds: Sequence[int]) -> None:
+        """Add maps (N, C, rows, columns), 0 outside the cells, each image to its fold."""
+        if given.shape != original.shape or tuple(given.shape[-2:]) != tuple(self.cells.shape):
+            raise ProbeError(
+                f"maps of shape {tuple(given.shape)} and {tuple(original.shape)} do not belong to "
+                f"{tuple(self.cells.shape)} cells; both must be (N, C, rows, columns) of it"
+            )
+        if not self.images.numel():
+            self._allocate()
+        self._wide = given.dtype == torch.float64
+        numbers = torch.tensor(folds, dtype=torch.int64)
+        for fold in sorted(set(folds)):
+            own = (numbers == fold).to(given.device)
+            x, y = given[own].double(), original[own].double()
+            z, target = self._columns(x), y.flatten(2)[..., self.chosen]
+            rows, wanted = z.transpose(0, 1).flatten(1), target.transpose(0, 1).flatten(1)
+            self.auto[fold] += rows @ rows.T
+            self.cross[fold] += wanted @ rows.T
+            self.target[fold] += wanted.square().sum(1)
+            self.given[fold] += x.sum(0).flatten(1)
+            self.original[fold] += y.sum(0).flatten(1)
+            self.images[fold] += len(x)
+
+    def _allocate(self) -> None:
+        c, wide, number = self.channels, self.width, self.cells.numel()
+        shapes = {"images": (), "auto": (wide, wide), "cross": (c, wide), "target": (c,),
+                  "given": (c, number), "original": (c, number)}  # fmt: skip
+        for name, shape in shapes.items():
+            empty = torch.zeros((FOLDS, *shape), dtype=torch.float64, device=self.cells.device)
+            setattr(self, name, empty)
+
+    def _columns(self, maps: Tensor) -> Tensor:
+        """What predicts the chosen cells, (..., width, chosen): channels at the cell come first."""
+        columns = self.cells.shape[1] + 2
+        chosen = (self.chosen // self.cells.shape[1] + 1) * columns
+        chosen = chosen + self.chosen % self.cells.shape[1] + 1
+        leading = F.pad(torch.einsum("ck,...chw->...khw", self.basis, maps), (1, 1, 1, 1))
+        flat = leading.flatten(-2)
+        around = [flat.index_select(-1, chosen + y * columns + x) for y, x in _AROUND]
+        return torch.cat([maps.flatten(-2).index_select(-1, self.chosen), *around], dim=-2)
+
+    def _about(self, folds: Sequence[int], means: tuple[Tensor, Tensor]) -> _Centred:
+        """Sums over some folds, about given mean maps (C, cells)."""
+        own = list(folds)
+        n = self.images[own].sum()
+        shape = (self.channels, *self.cells.shape)
+        x_mean, y_mean = means
+        z_mean = self._columns(x_mean.reshape(shape))
+        z_sum = self._columns(self.given[own].sum(0).reshape(shape))
+        y_mean, y_sum = y_mean[:, self.chosen], self.original[own].sum(0)[:, self.chosen]
+        return _Centred(
+            auto=_about(self.auto[own].sum(0), n, (z_mean, z_sum), (z_mean, z_sum)),
+            cross=_about(self.cross[own].sum(0), n, (y_mean, y_sum), (z_mean, z_sum)),
+            target=self.target[own].sum(0) - (y_mean * (2 * y_sum - n * y_mean)).sum(1),
+        )
+
+    def _means(self, folds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Mean maps (C, cells) of x and of y over some folds."""
+        own = list(folds)
+        n = self.images[own].sum()
+        return self.given[own].sum(0) / n, self.original[own].sum(0) / n
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """Σ z zᵀ, Σ y zᵀ and Σ y² about mean maps."""
+
+    auto: Tensor
+    cross: Tensor
+    target: Tensor
+
+
+def _about(
+    product: Tensor, images: Tensor, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Σ a bᵀ over images and cells about mean maps, from that about 0; `left` are (mean, Σ a)."""
+    return product - left[0] @ right[1].T - (left[1] - images * left[0]) @ right[0].T
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Predictions of a layer's maps, from the mean map to the neighbourhood.
+
+    `mean_given`, `mean_original` (C, rows, columns); `gain` (C); `channel_map` (C, C); `around`
+    is a channel map together with a kernel (C, k, 3, 3) on the components `basis` (C, k). None
+    where fewer than 10 samples (images x cells) for each number that predicts would decide.
+    `ridges` are those that held-out folds chose, fractions of the mean variance; infinite where
+    the part before predicts as well.
+    """
+
+    mean_given: Tensor
+    mean_original: Tensor
+    gain: Tensor
+    channel_map: Tensor | None
+    around: tuple[Tensor, Tensor] | None
+    basis: Tensor
+    ridges: dict[str, float]
+
+    def errors(self, given: Tensor, original: Tensor, cells: Tensor) -> Tensor:
+        """Σ over cells and channels of (prediction − original)², (N, 4): a column a part.
+
+        `cells` (rows, columns) is 1 where maps are compared. NaN where a part is not determined.
+        """
+        mask = (cells > 0).to(given)
+        x = given - self.mean_given.to(given) * mask
+        y = original - self.mean_original.to(original) * mask
+        lost = torch.full((len(given),), torch.nan, dtype=torch.float64, device=given.device)
+        columns = [lost] * len(PARTS)
+        columns[0] = squared_errors(torch.zeros_like(y), y, mask)
+        columns[1] = squared_errors(x * self.gain.to(x)[:, None, None], y, mask)
+        if self.channel_map is not None:
+            columns[2] = squared_errors(_mapped(self.channel_map, x), y, mask)
+        if self.around is not None:
+            channel_map, kernel = self.around
+            leading = _mapped(self.basis.T, x)
+            predicted = _mapped(channel_map, x) + F.conv2d(leading, kernel.to(x), padding=1)
+            columns[3] = squared_errors(predicted, y, mask)
+        return torch.stack(columns, dim=1)
+
+
+def leading(maps: Tensor) -> Tensor:
+    """Directions (C, k) in which one image's map (C, rows, columns) varies most, at most 16.
+
+    The neighbours of a cell are read along these alone: C x C maps of 8 neighbours have more
+    numbers than a probe's images decide. All directions where there are no more than 16 channels.
+    """
+    channels = len(maps)
+    if channels <= _LEADING:
+        return torch.eye(channels, dtype=torch.float64, device=maps.device)
+    rows = maps.flatten(1).double()
+    rows = rows - rows.mean(1, keepdim=True)
+    return torch.linalg.eigh(rows @ rows.T).eigenvectors[:, -_LEADING:].contiguous()
+
+
+def _mapped(channel_map: Tensor, maps: Tensor) -> Tensor:
+    return F.conv2d(maps, channel_map.to(maps)[:, :, None, None])
+
+
+def fit_ledger(moments: LedgerMoments) -> Ledger:
+    """Fit the four nested predictions, each by ridge regression about the one before.
+
+    Ridges are chosen from 1e-6 to 1 of the mean variance and infinity (nothing more than the part
+    before) by the error on folds left out; mean maps are of the other folds then.
+
+    From a single image nothing but its map is known: the gains are 0.
+    Raises ProbeError where no images were seen.
+    """
+    filled = [fold for fold, number in enumerate(moments.images.tolist()) if number > 0]
+    if not filled:
+        raise ProbeError("no images were seen; update the ledger's moments first")
+    splits = []
+    for fold in filled if len(filled) > 1 else ():
+        rest = [other for other in filled if other != fold]
+        means = moments._means(rest)
+        splits.append((moments._about(rest, means), moments._about([fold], means)))
+    means = moments._means(filled)
+    whole = moments._about(filled, means)
+    c, shape = moments.channels, (moments.channels, *moments.cells.shape)
+    samples = float(moments.images.sum()) * len(moments.chosen)
+    ridges: dict[str, float] = {}
+
+    gain, gains, ridges["space"] = _gains(whole, splits, c)
+    channel_map, around = None, None
+    if samples >= _SAMPLES * c:
+        before, befores = torch.diag(gain), [torch.diag(g) for g in gains]
+        narrow = [(_first(one, c), _first(other, c)) for one, other in splits]
+        channel_map, maps, ridges["channels"] = _ridge(_first(whole, c), narrow, before, befores)
+        if samples >= _SAMPLES * moments.width:
+            wide = moments.width
+            before, befores = _widened(channel_map, wide), [_widened(m, wide) for m in maps]
+            weights, _, ridges["neighbourhood"] = _ridge(whole, splits, before, befores)
+            around = weights[:, :c], _as_kernel(weights[:, c:])
+    kept = torch.float64 if moments._wide else torch.float32
+    given, original = (mean.to(kept).reshape(shape) for mean in means)
+    return Ledger(given, original, gain, channel_map, around, moments.basis, ridges)
+
+
+def _gains(
+    whole: _Centred, splits: Sequence[tuple[_Centred, _Centred]], channels: int
+) -> tuple[Tensor, list[Tensor], float]:
+    """One gain per channel, those without each fold, and the ridge chosen."""
+
+    def gains(of: _Centred, ridge: float) -> Tensor:
+        own, between = of.auto.diagonal()[:channels], of.cross.diagonal()
+        weight = ridge * own.mean() if math.isfinite(ridge) else math.inf
+        system = own + weight
+        return torch.where(system > 0, between / system.clamp(min=1e-300), 0.0)
+
+    def error(of: _Centred, gain: Tensor) -> float:
+        own, between = of.auto.diagonal()[:channels], of.cross.diagonal()
+        return float((gain.square() * own - 2 * gain * between + of.target).sum())
+
+    held_out = [sum(error(out, gains(rest, r)) for rest, out in splits) for r in _RIDGES]
+    ridge = _RIDGES[_least(held_out)]  # without folds all are equal, and nothing is added
+    return gains(whole, ridge), [gains(rest, ridge) for rest, _ in splits], ridge
+
+
+def _ridge(
+    whole: _Centred,
+    splits: Sequence[tuple[_Centred, _Centred]],
+    about: Tensor,
+    abouts: Sequence[Tensor],
+) -> tuple[Tensor, list[Tensor], float]:
+    """The weights that predict y from z, those without each fold, and the ridge chosen."""
+    held_out = torch.zeros(len(_RIDGES), dtype=torch.float64)
+    solved = []
+    for (rest, out), start in zip(splits, abouts, strict=True):
+        values, basis = torch.linalg.eigh(rest.auto)
+        pull = (rest.cross - start @ rest.auto) @ basis
+        solved.append((values.clamp(min=0), basis, pull, start))
+        turned, between = basis.T @ out.auto @ basis, out.cross @ basis
+        begun = start @ basis
+        for number, ridge in enumerate(_RIDGES):
+            weights = begun + _shrunk(pull, values.clamp(min=0), ridge)
+            error = ((weights @ turned) * weights).sum() - 2 * (weights * between).sum()
+            held_out[number] += float(error + out.target.sum())
+    ridge = _RIDGES[_least(held_out.tolist())]
+    each = [s + _shrunk(p, v, ridge) @ b.T for v, b, p, s in solved]
+    if math.isinf(ridge):
+        return about, each, ridge
+    weight = ridge * float(whole.auto.diagonal().mean())
+    system = whole.auto + max(weight, 1e-300) * torch.eye(len(whole.auto)).to(whole.auto)
+    step = torch.linalg.solve(system, (whole.cross - about @ whole.auto).T).T
+    return about + step, each, ridge
+
+
+def _shrunk(pull: Tensor, values: Tensor, ridge: float) -> Tensor:
+    if math.isinf(ridge):
+        return torch.zeros_like(pull)
+    weight = ridge * float(values.mean())
+    return pull / (values + weight) if weight > 0 else torch.zeros_like(pull)
+
+
+def _least(errors: Sequence[float]) -> int:
+    """Number of the least error; of equal ones the largest ridge."""
+    least = min(errors)
+    equal = [n for n, e in enumerate(errors) if e <= least + 1e-12 * abs(least)]
+    return equal[-1]
+
+
+def _first(of: _Centred, channels: int) -> _Centred:
+    """Sums of the channels at the cell alone."""
+    return _Centred(of.auto[:channels, :channels], of.cross[:, :channels], of.target)
+
+
+def _widened(channel_map: Tensor, width: int) -> Tensor:
+    """A channel map at the cell, as weights of all that predicts one; 0 for the neighbours."""
+    return F.pad(channel_map, (0, width - len(channel_map)))
+
+
+def _as_kernel(weights: Tensor) -> Tensor:
+    """Weights of the neighbours (C, 8·k) as a kernel (C, k, 3, 3)."""
+    parts = weights.unflatten(1, (len(_AROUND), -1))
+    kernel = weights.new_zeros(len(weights), parts.shape[2], 3, 3)
+    for number, (y, x) in enumerate(_AROUND):
+        kernel[:, :, 1 + y, 1 + x] = parts[:, number]
+    return kernel
+
+
+def _sub_grid(cells: Tensor) -> Tensor:
+    """Numbers of at most 100 cells, at every step-th row and column."""
+    step = max(1, math.ceil(math.sqrt(int(cells.sum()) / _CELLS)))
+    while True:
+        kept = torch.zeros_like(cells)
+        first = step // 2
+        kept[first::step, first::step] = cells[first::step, first::step]
+        chosen = kept.flatten().nonzero()[:, 0]
+        if len(chosen) == 0:  # a window whose few cells lie between the lines
+            return cells.flatten().nonzero()[:_CELLS, 0]
+        if len(chosen) <= _CELLS:
+            return chosen
+        step += 1

@@ -1,0 +1,176 @@
+"""What a pass accumulates for the ledger of one layer: fitted on one half, judged on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...alignment import PARTS, GrowingRows, Ledger, LedgerMoments, fit_ledger, interval, leading
+from ..options import SOURCES
+from .shares import LOST, ledger_shares
+
+_MOST = 2**24  # numbers of mean maps on the evaluation half: beyond, no correlations
+
+Array = NDArray[np.float64]
+
+
+class LedgerState:
+    """Ledgers of one layer under every transformation, from three kinds of maps.
+
+    Maps given here are those of the window of compared cells, 0 outside them (see `Compared`);
+    `first` (C, rows, columns) is that of the run's first image.
+    """
+
+    SUMS: ClassVar[tuple[str, ...]] = (
+        "moved", "aligned", "chance", "_squares", "_means", "_mean", "_images",
+    )  # fmt: skip
+    ROWS: ClassVar[tuple[str, ...]] = ("_errors",)
+
+    def __init__(self, transforms: int, mask: Tensor, first: Tensor) -> None:
+        self.mask, self.transforms = mask, transforms
+        basis = leading(first)
+        self.moved = [LedgerMoments(mask, basis) for _ in range(transforms)]
+        self.aligned = [LedgerMoments(mask, basis) for _ in range(transforms)]
+        self.chance = LedgerMoments(mask, basis)
+        self.ledgers: list[tuple[Ledger, Ledger, Ledger]] = []
+        self._by_chance: Ledger | None = None  # the same for all transformations
+        self._errors = GrowingRows()  # (images, transforms, sources, parts)
+        self._before: Tensor | None = None  # the original of the image before
+        self._other = torch.zeros(0)  # those of the images before, of the batch begun
+        # Of the evaluation half, for both kinds of x: Σ x by cell; Σ x², Σ xy, Σ y².
+        self._means, self._squares = torch.zeros(0), torch.zeros(0)
+        self._mean = torch.zeros(0)  # Σ y by cell
+        self._images = 0
+        self._small = transforms * 2 * first.numel() <= _MOST
+
+    def begin(self, first: Tensor) -> None:
+        """Begin a half after the image whose original is the partner of the half's first one."""
+        self._before = first
+
+    def fit(
+        self, which: int, moved: Tensor, aligned: Tensor, original: Tensor, folds: Sequence[int]
+    ) -> None:
+        """Add maps of the fit half under transformation number `which`."""
+        self.moved[which].update(moved, original, folds)
+        self.aligned[which].update(aligned, original, folds)
+        if which == 0:
+            first = 1 if self._before is None else 0  # an image that none went before
+            others = self._others(original)
+            self.chance.update(others[first:], original[first:], folds[first:])
+
+    def solve(self, which: int) -> None:
+        """Fit the ledgers of transformation number `which`."""
+        if self._by_chance is None:
+            self._by_chance = fit_ledger(self.chance)
+        moved, aligned = fit_ledger(self.moved[which]), fit_ledger(self.aligned[which])
+        self.ledgers.append((moved, aligned, self._by_chance))
+
+    def start_batch(self, original: Tensor) -> None:
+        """Begin a batch of the evaluation half."""
+        self._other = self._others(original)
+        shape = (len(original), self.transforms, len(SOURCES), len(PARTS))
+        self._errors.append(torch.zeros(shape, dtype=torch.float64))
+        self._images += len(original)
+        if not self._squares.numel():
+            new = partial(original.new_zeros, dtype=torch.float64)
+            self._squares = new((self.transforms, 2, 3))
+            if self._small:
+                size = (original.shape[1], self.mask.numel())
+                self._means, self._mean = new((self.transforms, 2, *size)), new(size)
+        if self._small:
+            self._mean += original.sum(0, dtype=torch.float64).flatten(1)
+
+    def evaluate(self, which: int, moved: Tensor, aligned: Tensor, original: Tensor) -> None:
+        """Errors of every part from every kind of maps, for the batch begun."""
+        rows = self._errors.last(len(original))
+        given = (moved, aligned, self._other)
+        for source, (ledger, maps) in enumerate(zip(self.ledgers[which], given, strict=True)):
+            if source == len(given) - 1 and which:  # no transformation changes what chance does
+                rows[:, which, source] = rows[:, 0, source]
+                continue
+            rows[:, which, source] = ledger.errors(maps, original, self.mask).cpu()
+        y = original.double()
+        for source, maps in enumerate((moved, aligned)):
+            x = maps.double()
+            sums = [x.square().sum(), (x * y).sum(), y.square().sum()]
+            self._squares[which, source] += torch.stack(sums)
+            if self._small:
+                self._means[which, source] += x.sum(0).flatten(1)
+
+    def finish(self) -> Array:
+        """Errors (transforms, sources, parts, images)."""
+        return np.asarray(self._errors.all().permute(1, 2, 3, 0).contiguous())
+
+    def correlations(self, which: int, variance: float) -> dict[str, float]:
+        """How far maps move together once their mean maps are taken away, and what that leaves.
+
+        With k the ratio of the standard deviations of x and y about their mean maps on the
+        evaluation half, U the part of y's variance about its mean map and ρ their correlation,
+        inverse = `mean_maps` + `contrast` U(k − 1)² + `decorrelation` 2Uk(1 − ρ), exactly.
+        """
+        named = ("rho", "rho_input", "mean_maps", "contrast", "decorrelation")
+        if not self._small or variance <= 0:
+            return dict.fromkeys(named, float("nan"))
+        found: list[list[float]] = []
+        for source in (0, 1):
+            x_sum, y_sum = self._means[which, source], self._mean
+            n = self._images
+            xx, xy, yy = self._squares[which, source].tolist()
+            xx -= float(x_sum.square().sum()) / n
+            xy -= float((x_sum * y_sum).sum()) / n
+            yy -= float(y_sum.square().sum()) / n
+            apart = float((x_sum - y_sum).square().sum()) / n
+            found.append([max(xx, 0.0), xy, max(yy, 0.0), apart])
+        xx, xy, yy, apart = found[0]
+        root = float(np.sqrt(xx * yy))
+        rho = xy / root if root > 0 else float("nan")
+        aligned = float(np.sqrt(found[1][0] * found[1][2]))
+        return {
+            "rho": rho,
+            "rho_input": found[1][1] / aligned if aligned > 0 else float("nan"),
+            "mean_maps": apart / variance,
+            "contrast": float((np.sqrt(xx) - np.sqrt(yy)) ** 2) / variance,
+            "decorrelation": 2 * (root - xy) / variance,
+        }
+
+    def _others(self, original: Tensor) -> Tensor:
+        """For every image of a batch the original of the one before."""
+        before = original[:1] if self._before is None else self._before.to(original)
+        self._before = original[-1:].clone()
+        return torch.cat([before, original[:-1]])
+
+
+def ledger_rows(
+    errors: Array, variance: Array, layer: str, keys: Sequence[dict[str, Any]], level: float
+) -> pd.DataFrame:
+    """One row per transformation, source and part: its share of the variance with its interval.
+
+    `errors` (transforms, sources, parts, images) and `variance` (images) are sums per image. The
+    parts and what is lost add up to 1; a part that is not determined is NaN, and what it may hold
+    counts as lost.
+    """
+    value = ledger_shares(errors.sum(-1, keepdims=True), variance.sum(keepdims=True))[..., 0]
+    low, high = interval(ledger_shares, errors, variance, level=level)
+    rows = [
+        {
+            "layer": layer,
+            **about,
+            "source": source,
+            "part": part,
+            "share": value[place],
+            "low": low[place],
+            "high": high[place],
+        }
+        for number, about in enumerate(keys)
+        for s, source in enumerate(SOURCES)
+        for p, part in enumerate((*PARTS, LOST))
+        for place in [(number, s, p)]
+    ]
+    return pd.DataFrame(rows)

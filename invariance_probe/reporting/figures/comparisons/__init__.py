@@ -1,0 +1,1 @@
+"""Figures of networks beside each other."""
