@@ -41,7 +41,7 @@ def foreign(head: bytes, name: str = "") -> str:
     >>> foreign(b"version https://git-lfs.github.com/spec/v1")
     'a Git LFS pointer, not the file itself; fetch that with git lfs pull'
     """
-    low, text = name.lower(), head.lstrip()[:HEAD].lower()
+    low, text = name.lower(), head.removeprefix(b"\xef\xbb\xbf").lstrip()[:HEAD].lower()
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file itself; fetch that with git lfs pull"
     if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head")):
@@ -54,7 +54,20 @@ def foreign(head: bytes, name: str = "") -> str:
         return "an ONNX model, a program without modules; export the PyTorch network's state dict"
     if low.endswith(".pb") or head[4:8] == b"TFL3":
         return "a model of TensorFlow; convert its weights to a state dict of the PyTorch network"
+    if head[257:262] == b"ustar":
+        return "a tar archive; unpack it and give what is inside"
     return next((what for start, what in _OTHERS.items() if head.startswith(start)), "")
+
+
+def written(head: bytes) -> str:
+    """What is said of a file of text, by its first bytes, with its first words; "" for others."""
+    try:
+        text = head[:HEAD].decode("ascii").strip()
+    except UnicodeDecodeError:
+        return ""
+    if not text or not all(c.isprintable() or c.isspace() for c in text):
+        return ""
+    return f"text ({text.splitlines()[0].strip()[:40]!r})"
 
 
 def pictured(head: bytes) -> str:

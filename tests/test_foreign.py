@@ -46,6 +46,9 @@ def packed(*names: str) -> bytes:
 FILES = [
     ("lfs.safetensors", POINTER, "a Git LFS pointer.*git lfs pull"),
     ("drive.pth", b"\n<!DOCTYPE html><html><title>Virus scan</title>", "an HTML page.*download"),
+    ("marked.pth", b"\xef\xbb\xbf<!doctype html>", "an HTML page"),
+    ("answer.pth", b"404: Not Found\n", "text .'404: Not Found'."),
+    ("w.tar", b"w.pth".ljust(257, b"\0") + b"ustar\x0000" + bytes(800), "a tar archive; unpack"),
     ("denied.pt", b'<?xml version="1.0"?><Error>AccessDenied</Error>', "an XML page"),
     ("w.pth.gz", gzip.compress(bytes(99)), "compressed with gzip; unpack"),
     ("w.pth", bz2.compress(bytes(99)), "compressed with bzip2"),

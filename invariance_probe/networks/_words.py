@@ -30,7 +30,10 @@ def few(items: Iterable[str], mark: str = ", ", most: int = _SHOWN) -> str:
 
 def first_line(error: object) -> str:
     """The first line of an error's text, or its kind where it has none."""
-    text = str(error).strip()
+    try:
+        text = str(error).strip()
+    except Exception:  # an error of the user's own that cannot be written
+        text = ""
     if isinstance(error, LookupError):  # whose text is only what was looked for
         text = f"{type(error).__name__} {text}"
     text = text.rpartition("WeightsUnpickler error: ")[2]  # torch puts its advice in front

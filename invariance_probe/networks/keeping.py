@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..errors import ProbeError
+from ._words import first_line
+
 _MOST = 100_000  # objects that are followed: more are no network's
 _DEEP = 4  # plain objects inside each other that are followed
 
@@ -271,13 +274,22 @@ class _Scratch:
 _SCRATCH: WeakKeyDictionary[nn.Module, _Scratch] = WeakKeyDictionary()
 
 
+def _to_eval(network: nn.Module) -> None:
+    try:
+        network.eval()
+    except Exception as error:  # a `train` of the user's own
+        raise ProbeError(
+            f"the network cannot be put into eval mode: {first_line(error)}; mend its train()"
+        ) from error
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Eval mode inside, every module's own mode back afterwards."""
     training = [module for module in network.modules() if module.training]
-    if training:
-        network.eval()
     try:
+        if training:
+            _to_eval(network)
         yield
     finally:
         for module in training:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from .layers.capture import check_module
 from .weights.match import Fit
 
 
@@ -106,10 +107,12 @@ def resolved(
     std: Sequence[float] | None,
 ) -> tuple[nn.Module, Sequence[float] | None, Sequence[float] | None]:
     """The module, and the normalisation: what is None is the network's own, where it is known."""
+    module = network.module if isinstance(network, Network) else network
+    check_module(module)
     if not isinstance(network, Network):
-        return network, mean, std
+        return module, mean, std
     return (
-        network.module,
+        module,
         network.mean if mean is None else mean,
         network.std if std is None else std,
     )

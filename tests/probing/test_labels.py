@@ -14,7 +14,7 @@ from invariance_probe.data import ImageSet, array_images, image_folder, load_exa
 from invariance_probe.networks import Network
 from invariance_probe.networks.building.class_names import class_names, plain_name
 from invariance_probe.probing import oracle
-from invariance_probe.probing.bench.labels import network_labels
+from invariance_probe.probing.bench.labels import doubted_labels, network_labels
 
 
 def folder(path: Path, names: dict[str, int], each: int = 4) -> Path:
@@ -117,6 +117,20 @@ def test_what_nobody_can_know_is_doubted(tmp_path: Path) -> None:
         network_labels(array_images(np.zeros((3, 8, 8), np.uint8), labels=[0, 1, 5]), own, 10)[1]
         == []
     ), "numbers that were given count"
+
+
+def test_labels_that_fit_no_better_than_chance_are_doubted(tmp_path: Path) -> None:
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    network = build_network("mnist_cnn")
+    for names, doubted in ((words, True), ([f"digit {i}" for i in range(10)], False)):
+        place = folder(tmp_path / names[0], {name: digit for digit, name in enumerate(names)}, 2)
+        images = image_folder(place, 28, 1)
+        result = oracle(network, ["conv1"], "rotation:180", images, resamples=10)
+        said = [text for text in result.warnings if text.startswith("labels: ")]
+        assert bool(said) == doubted
+        assert all("no more than chance with 10 classes" in text for text in said)
+    assert not doubted_labels(3, 10, 10) and doubted_labels(2, 10, 10)
+    assert doubted_labels(0, 5, 1000) and not doubted_labels(1, 5, 1000)
 
 
 def test_plain_names() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...errors import ProbeError
 
 DEEPEST = 65535
+FAINT = 31
 
 
 def depth_notes(most: int, where: str, looked: str = "") -> list[str]:
@@ -27,4 +28,17 @@ def depth_notes(most: int, where: str, looked: str = "") -> list[str]:
     ]
 
 
-__all__ = ["DEEPEST", "depth_notes"]
+def faint_notes(most: int, where: str) -> list[str]:
+    """Return the note on images of 8 bits whose largest value `most` is that of 5 bits or fewer.
+
+    Masks of 0 and 1, digits of 0 to 16 and the like: nearly black as they are.
+    """
+    if not 0 < most <= FAINT:
+        return []
+    return [
+        f"{where}values up to {most} of 255: the images are shown at {100 * most / 255:.2g} % of "
+        f"full brightness; if {most} is white, multiply them by {255 // most} before"
+    ]
+
+
+__all__ = ["DEEPEST", "depth_notes", "faint_notes"]

@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 _IMAGES = ("images", "image", "x", "data", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target")
 _CHANNELS = (1, 3, 4)
-_WIDEST = 4  # channels; no image has so few columns
+WIDEST = 4  # channels; no image has so few columns
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ def layout_of(shape: Shape, where: str) -> Layout:
             f"{where} has shape {shape}; images are (N, H, W), (N, C, H, W) or (N, H, W, C)"
         )
     grey = len(shape) == 3
-    last = not grey and shape[1] not in _CHANNELS and shape[3] in _CHANNELS
+    few = not grey and (shape[3] in _CHANNELS or shape[3] <= WIDEST < shape[1])
+    last = few and shape[1] not in _CHANNELS
     if grey:
         whole = (shape[0], 1, *shape[1:])
     else:
@@ -59,7 +60,7 @@ def layout_of(shape: Shape, where: str) -> Layout:
 
 def check_several(shape: Sequence[int], where: str) -> None:
     """Refuse the shape (H, W, C) of a single image, whose rows would count as images."""
-    if len(shape) == 3 and 0 < shape[2] <= _WIDEST < shape[1]:
+    if len(shape) == 3 and 0 < shape[2] <= WIDEST < shape[1]:
         raise ProbeError(
             f"{where}: that is one image, not a set; give several as (N, H, W), (N, C, H, W) or "
             "(N, H, W, C)"

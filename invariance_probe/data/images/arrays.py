@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..sizes import Size, as_size, fit_parity, size_text
-from ._depth import depth_notes
-from ._keys import check_several
+from ._depth import depth_notes, faint_notes
+from ._keys import WIDEST, check_several
 from ._labels import check_labels
 from .image_set import ImageSet, with_border_note
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _TOGETHER = 64  # images whose range is checked at a time, of at most so many bytes
 _BLOCK = 1 << 26
+_LOOKED = 64  # images of 8 bits in which the largest value is looked for
+_ROUNDING = 1e-6  # by which computed values may leave [0, 1]
 
 
 class Rows(Protocol):
@@ -170,7 +172,7 @@ def _pixels(array: Any) -> np.ndarray:
         raise ProbeError(f"images of shape {array.shape}; give (N, C, H, W) or (N, H, W)")
     if 0 in pixels.shape:
         raise ProbeError(f"images of shape {array.shape} are empty; give at least one")
-    if pixels.shape[1] > 4 and pixels.shape[3] in (1, 3, 4):
+    if pixels.shape[3] <= WIDEST < pixels.shape[1]:
         raise ProbeError(
             f"images of shape {array.shape} look like (N, H, W, C); "
             "put channels first: array.transpose(0, 3, 1, 2)"
@@ -189,7 +191,8 @@ def check_values(pixels: Rows, what: str = "") -> list[str]:
             f"{what}images of type {pixels.dtype}; give uint8 (0 to 255) or floats in [0, 1]"
         )
     if pixels.dtype == np.uint8:
-        return []
+        looked = np.linspace(0, pixels.shape[0] - 1, min(_LOOKED, pixels.shape[0])).astype(int)
+        return faint_notes(max(int(pixels[i : i + 1].max()) for i in looked), what)
     most = 0
     each = max(1, math.prod(pixels.shape[1:]) * pixels.dtype.itemsize)
     step = max(1, min(_TOGETHER, _BLOCK // each))
@@ -205,9 +208,9 @@ def check_values(pixels: Rows, what: str = "") -> list[str]:
 def _check_range(pixels: np.ndarray, first: int, what: str) -> None:
     for index, image in enumerate(pixels, first):
         low, high = float(image.min()), float(image.max())
-        if not (low >= 0 and high <= 1):  # also true for NaN
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also true for NaN
             raise ProbeError(
-                f"{what}image {index} has values from {low:g} to {high:g}; "
+                f"{what}image {index} has values from {low:.9g} to {high:.9g}; "
                 "give floats in [0, 1] before normalisation, or uint8"
             )
 

@@ -117,6 +117,8 @@ def as_map(
         if "; name one of" in what:
             raise ProbeError(f"layer {layer!r} gives {what}")
         gives = what
+    elif output.is_meta:
+        gives = "a tensor without values (device meta)"
     elif number is not None and output.ndim > 2 and output.shape[0] != number:
         gives = f"{tuple(output.shape)} for {number} image{'s' * (number != 1)}"
     elif layout is not None and layout.fits(output):

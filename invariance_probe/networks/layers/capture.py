@@ -24,6 +24,22 @@ class _Stop(BaseException):
     """Ends a forward pass early; a BaseException, so no `except Exception` on the way eats it."""
 
 
+def check_module(network: object) -> None:
+    """ProbeError for what is no module, or one whose layers cannot be watched."""
+    if isinstance(network, type):
+        raise ProbeError(f"the network is the class {network.__name__}; give an object of it")
+    if not isinstance(network, nn.Module):
+        kind = type(network).__name__
+        raise ProbeError(f"the network is a {kind}, not a torch.nn.Module; wrap it in one")
+    if isinstance(network, torch.jit.ScriptModule):
+        raise ProbeError(
+            "the network is a TorchScript program, whose layers cannot be watched; give the Python "
+            "network, and the program as its checkpoint"
+        )
+    if any(weights.is_meta for weights in network.parameters()):
+        raise ProbeError("the network has no values (device meta); give it weights first")
+
+
 def modules_by_name(network: nn.Module) -> dict[str, nn.Module]:
     """Every submodule under every name it has (a module may be registered twice)."""
     named = network.named_modules(remove_duplicate=False)
@@ -54,7 +70,9 @@ def near(name: str, names: Iterable[str]) -> str:
     close = close or [other for other in names if name and name.lower() in other.lower()][:3]
     if not close:
         shown = [other for other in names if "." not in other][:8] or names[:8]
-        return f"; there are {', '.join(shown)}" if shown else ""
+        if not shown:
+            return "; it has none inside: wrap it, nn.Sequential(network), and name layer '0'"
+        return f"; there are {', '.join(shown)}"
     return f"; did you mean {', '.join(close)}?"
 
 
@@ -76,10 +94,11 @@ def run(
 
     `layers` names calls ("conv1", "relu#2") or parts of their outputs ("lstm:0"); None wants the
     whole output of every call of every submodule. `take` may raise; its error ends the pass and
-    comes out unchanged. The pass ends as soon as every wanted call is in, unless `stop_early` is
-    false; then the network's output is returned. Hooks and modes are as before afterwards,
-    whatever happens inside.
+    comes out, as a ProbeError where PyTorch could not read an output. The pass ends as soon as
+    every wanted call is in, unless `stop_early` is false; then the network's output is returned.
+    Hooks and modes are as before afterwards, whatever happens inside.
     """
+    check_module(network)
     modules = modules_by_name(network)
     wanted = None if layers is None else _wanted(layers, modules)
     hooked = network.named_modules() if wanted is None else ((n, modules[n]) for n, _ in wanted)
@@ -104,7 +123,7 @@ def run(
                 for path in asked.get(call, [()]):
                     take(part_name(call_name(*call), path), _part(call, path, output))
             except Exception as error:
-                failure.append(error)
+                failure.append(_unread(call_name(*call), error))
                 raise _Stop from error
         if stop_early and wanted is not None and not missing:
             raise _Stop
@@ -159,6 +178,16 @@ def _wanted(
             raise unknown_layer(layer, modules)
         wanted.setdefault(call, []).append(split_parts(layer, modules)[1])
     return wanted
+
+
+def _unread(layer: str, error: Exception) -> Exception:
+    """What is raised where an output of a layer, of whatever kind, cannot be read."""
+    if not isinstance(error, RuntimeError) or isinstance(error, torch.cuda.OutOfMemoryError):
+        return error
+    said = f"layer {layer!r} gives what cannot be read as a map: {first_line(error)}"
+    found = ProbeError(f"{said}; let it give a plain tensor")
+    found.__cause__ = error
+    return found
 
 
 def _part(call: tuple[str, int], path: Path, output: object) -> object:

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-from ..._foreign import HEAD, address, foreign, pictured
+from ..._foreign import HEAD, address, foreign, pictured, written
 from ...errors import ProbeError
 from .._words import few, shown
 from ._archives import damage_named, read_pickled, read_zip
@@ -96,13 +96,13 @@ def read_state(path: str | Path, entry: str | None = None) -> State:
         return _chosen(content, path, kind, entry)
     if head.startswith(b"\x80"):
         return _chosen(read_pickled(path), path, "torch.save", entry)
-    if _is_tar(path):
+    if _is_old_tar(path):
         raise ProbeError(
             f"{shown(path)} is of torch 0.1; load it with an older PyTorch and save it again"
         )
     with path.open("rb") as stream:
         start = stream.read(HEAD)
-    if what := foreign(start, path.name) or pictured(start):
+    if what := foreign(start, path.name) or pictured(start) or written(start):
         raise ProbeError(f"{shown(path)} is no checkpoint: it is {what}")
     raise ProbeError(
         f"{shown(path)} is no checkpoint: it is neither safetensors nor a file of torch.save, "
@@ -150,11 +150,12 @@ def _is_index(head: bytes) -> bool:
     return head.lstrip().startswith(b"{") and not _is_safetensors(head)
 
 
-def _is_tar(path: Path) -> bool:
+def _is_old_tar(path: Path) -> bool:
     """The format of torch.save before 0.1.10: reading it would unpack files."""
     with path.open("rb") as stream:
-        stream.seek(257)
-        return stream.read(5) == b"ustar"
+        head = stream.read(262)
+    first = head[:100].rstrip(b"\0")
+    return head[257:] == b"ustar" and first in (b"sys_info", b"pickle", b"storages", b"tensors")
 
 
 def _read_safetensors(path: Path, keys: Iterable[str] | None = None) -> dict[str, Tensor]:

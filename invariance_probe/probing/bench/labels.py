@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -70,8 +71,20 @@ def check_labels(
             )
 
 
+def doubted_labels(right: int, number: int, classes: int) -> list[str]:
+    """The warning where labels fit what the network says of the originals no better than chance."""
+    chance = number / classes
+    if right > chance + 2 * math.sqrt(chance * (1 - 1 / classes)):
+        return []
+    return [
+        f"labels: the network gives {right} of {number} untouched images the class of their label, "
+        f"no more than chance with {classes} classes; accuracy means nothing unless the labels are "
+        "the network's numbers"
+    ]
+
+
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
-__all__ = ["check_labels", "network_labels"]
+__all__ = ["check_labels", "doubted_labels", "network_labels"]

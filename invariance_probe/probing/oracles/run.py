@@ -22,7 +22,7 @@ from ...running.devices import find_device
 from ..bench.batch_size import with_batch_size
 from ..bench.borders import with_margins
 from ..bench.inputs import Inputs
-from ..bench.labels import check_labels, network_labels
+from ..bench.labels import check_labels, doubted_labels, network_labels
 from ..bench.look import Looker, Meter, forward_precision, half_warnings
 from ..bench.plan import images_for
 from ..bench.purity import check_purity
@@ -133,6 +133,10 @@ def oracle(
         config,
     )
     provenance["numerics"]["precision"] = chosen.precision
+    found = run.finish()
+    if labels is not None and not said_of_labels:
+        right = int((found[1] == labels[evaluation]).sum())
+        said_of_labels = doubted_labels(right, len(evaluation), logits.shape[1])
     provenance["warnings"] = [*impure, *provenance["warnings"], *said_of_labels]
     provenance["warnings"] += [*borders.notes, *half_warnings(chosen)]
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
@@ -142,7 +146,7 @@ def oracle(
         moves,
         [image_set.names[i] for i in evaluation],
         None if labels is None else labels[evaluation],
-        *run.finish(),
+        *found,
         refused,
         chosen,
         provenance,

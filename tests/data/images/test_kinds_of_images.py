@@ -232,6 +232,27 @@ def test_one_image_is_not_taken_for_its_rows(tmp_path: Path, shape: tuple[int, .
         array_images(pixels[..., 0])
 
 
+def test_arrays_that_all_but_fit(tmp_path: Path) -> None:
+    flow = RNG.integers(0, 256, (3, 16, 16, 2), dtype=np.uint8)
+    np.save(tmp_path / "two.npy", flow)  # two channels, last
+    images = open_images(tmp_path / "two.npy", 16)
+    assert images.batch([0, 1, 2]).numpy() == pytest.approx(flow.transpose(0, 3, 1, 2) / 255)
+    with pytest.raises(ProbeError, match="put channels first"):
+        array_images(flow)
+    over = np.full((2, 8, 8), 1 + 1e-7)  # as resizing in floating point leaves white
+    assert array_images(over).batch([0]).max() == pytest.approx(1)
+    with pytest.raises(ProbeError, match=r"values from 1\.00001 to"):
+        array_images(np.full((2, 8, 8), 1.00001))
+
+
+@pytest.mark.parametrize(("most", "factor"), [(1, 255), (16, 15), (32, 0)])
+def test_bytes_of_few_levels_are_told(most: int, factor: int) -> None:
+    images = array_images(np.full((3, 8, 8), most, np.uint8))
+    said = [note for note in images.notes if "of 255" in note]
+    assert bool(said) == bool(factor)
+    assert all(note.endswith(f"multiply them by {factor} before") for note in said)
+
+
 def test_notes_count_what_is_used(tmp_path: Path) -> None:
     for number in range(9):
         pixels = RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)

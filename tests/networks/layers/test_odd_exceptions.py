@@ -66,6 +66,54 @@ def test_what_stops_a_program_stops_it(error: type[BaseException]) -> None:
         list_layers(Raises(error()), torch.rand(1, 1, 12, 12))
 
 
+class NoText(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Stubborn(nn.Conv2d):
+    """A module whose own `train` fails."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        raise RuntimeError("not now")
+
+
+def test_what_surrounds_a_pass_is_one_line_too() -> None:
+    images = torch.rand(8, 1, 12, 12)
+    plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3))
+    tries: list[tuple[object, str]] = [
+        (Raises(NoText()), "cannot take images .*: NoText"),
+        (nn.Sequential(Stubborn(1, 2, 3)), "cannot be put into eval mode: not now"),
+        (torch.jit.script(plain), "is a TorchScript program.* Python network"),
+        (torch.jit.freeze(torch.jit.script(plain.eval())), "is a TorchScript program"),
+        (nn.Conv2d(1, 2, 3), "no layer 'after'; it has none inside: wrap it"),
+        (nn.Conv2d(1, 2, 3, device="meta"), "no values .device meta."),
+        (nn.Conv2d, "the class Conv2d; give an object"),
+        (plain.forward, "is a method, not a torch.nn.Module"),
+        (None, "is a NoneType"),
+    ]
+    for network, message in tries:
+        with pytest.raises(ProbeError, match=message):
+            probe(network, ["after"], ["rotation:90"], images, resamples=10)  # type: ignore[arg-type]
+
+
+class Odd(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.to("meta") if self.kind == "meta" else torch.nested.nested_tensor(list(maps))
+
+
+@pytest.mark.parametrize("kind", ["meta", "nested"])
+def test_an_output_that_cannot_be_read_is_one_line(kind: str) -> None:
+    network, images = nn.Sequential(nn.Conv2d(1, 2, 3), Odd(kind)), torch.rand(8, 1, 12, 12)
+    with pytest.raises(ProbeError, match="layer '1'"):
+        probe(network, ["1"], ["rotation:90"], images, resamples=10)
+    assert "0" in [layer.name for layer in list_layers(network, images[:1])]
+
+
 class OnlyItsSize(nn.Module):
     """Runs on 32x32 images and raises `error` on any other, a strip among them."""
 
