@@ -29,7 +29,7 @@ class LayerFrame(Frame):
 
     `method` is "support" (edges of receptive fields, confirmed by moments), "moment" (centres of
     mass of a network made linear, for maps whose fields show no edges or no whole jumps; confirmed
-    by gradients) or "gradient" (centroids of gradient energy, good to a fraction of a cell).
+    by gradients) or "gradient" (centroids of gradient energy, good to half a cell at best).
     `error` is by how many pixels two ways of measuring disagree, 0 where they agree.
 
     Convention: as Frame.
