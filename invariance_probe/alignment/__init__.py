@@ -9,7 +9,7 @@ from .ledger import FOLDS, PARTS, Ledger, LedgerMoments, fit_ledger, leading
 from .levels import Moments, PyramidMoments, SearchPlan
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
-from .residuals import Variance, bootstrap, ratio, squared_errors
+from .residuals import Variance, bootstrap, channel_weights, ratio, squared_errors, varying
 from .search import ANGLES, SCALES, Alignment, best_alignment
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Variance",
     "best_alignment",
     "bootstrap",
+    "channel_weights",
     "family_for",
     "fit_channel_maps",
     "fit_ledger",
@@ -44,4 +45,5 @@ __all__ = [
     "ratio",
     "spatial_bound",
     "squared_errors",
+    "varying",
 ]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ProbeError
+from .residuals import varying
 
 Array = NDArray[np.float64]
 
@@ -187,7 +188,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
     variance, correlation = _statistics(moments)
     chance = np.asarray(moments.chance.double().cpu())
     by_chance = _assign(auto, chance, target) if chance.size else permutation
-    alive = np.diag(auto) + target > _DEAD * max((np.diag(auto) + target).max(), 1e-300)
+    alive = varying(np.diag(auto) + target)
     squares = float(np.sum(linear[np.ix_(alive, alive)] ** 2))
     return ChannelMaps(
         permutation=permutation,
@@ -254,6 +255,6 @@ def _statistics(moments: ChannelMoments) -> tuple[Array, Array]:
     var_y = np.clip(target - mean_y**2, 0, None)
     scale = np.sqrt(np.outer(var_y, var_x))
     covariance = cross - np.outer(mean_y, mean_x)
-    alive = scale > 1e-12 * max(float(scale.max()), 1e-300)
+    alive = varying(scale)
     correlation = np.divide(covariance, scale, out=np.zeros_like(scale), where=alive)
     return var_y, np.clip(correlation, -1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from .growing import GrowingRows
 
 Array = NDArray[np.float64]
 
+_DEAD = 1e-12
 _ENTRIES = 500_000  # counts held at a time: memory stays flat as images grow
 
 
@@ -37,6 +38,16 @@ def squared_errors(
     if weights is not None:
         difference.mul_(weights.to(original)[:, None, None])
     return difference.square_().flatten(2).sum(2).sum(1, dtype=torch.float64)
+
+
+def varying(energy: Any) -> Any:
+    """Which channels vary but by rounding: those above 1e-12 of the largest energy (C)."""
+    return energy > _DEAD * energy.max()
+
+
+def channel_weights(variance: Tensor) -> Tensor:
+    """1/σ of each channel (C); 0 for those that never vary."""
+    return torch.where(varying(variance), variance.clamp(min=1e-300).rsqrt(), 0.0)
 
 
 class Variance:

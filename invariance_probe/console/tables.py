@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..probing.options import CHANNEL_RUNGS
+from ..probing.rungs import CHANNEL_RUNGS, rung_of
 
 if TYPE_CHECKING:
     from ..probing import OracleResult, Result
@@ -31,13 +31,6 @@ WON = (
     "won by: the share of the gap between the inverse and the aligned input that a map of the "
     "channels, fitted on other images, closes beyond the inverse"
 )
-_HEADS = {  # narrow enough for a terminal of 80 columns
-    "unaligned": "un-\naligned",
-    "resampling_floor": "resam-\npling\nfloor",
-    "inverse_permuted": "permuted",
-    "inverse_orthogonal": "orthogonal",
-    "inverse_linear": "linear",
-}
 
 
 def show_results(results: Sequence[Result], console: Console, *, wide: bool = False) -> None:
@@ -194,16 +187,17 @@ def _residuals(
 ) -> Table:
     """A table of rungs and of shares with their intervals (columns low…, high…)."""
     rows = result.summary[result.summary["transform"] == transform].to_dict("records")
-    heads = [_HEADS.get(rung, rung.replace("_", "\n")) for rung in rungs]
+    heads = [rung_of(rung).head or rung.replace("_", "\n") for rung in rungs]
     needed = max(len(row["layer"]) for row in rows) + 21 * len(shares)
     needed += sum(1 + max(map(len, head.split("\n"))) for head in heads)
     between = " " if needed <= width else "\n"
-    level = result.provenance.get("options", {}).get("level", 0.95)
     columns = [Column("layer", overflow="fold")]
     columns += [Column(head, justify="right", no_wrap=True) for head in heads]
     for share in shares:
         name = share.replace("_by_", " by\n").replace("linear", "linear map")
-        columns.append(Column(f"{name}{between}[{level:.0%}]", justify="right", no_wrap=True))
+        columns.append(
+            Column(f"{name}{between}[{result.level:.0%}]", justify="right", no_wrap=True)
+        )
     shown = _table(title, *columns)
     shown.padding = (0, 1 if needed + len(columns) <= width else 0, 0, 0)
     for row in rows:

@@ -5,20 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from .._limits import BATCH, RESAMPLES, SEED, check_whole, is_real, quoted
 from ..errors import ProbeError
-
-SPATIAL_RUNGS = ("unaligned", "inverse", "best", "best_per_image", "spatial_bound")
-CHANNEL_RUNGS = ("inverse_permuted", "inverse_orthogonal", "inverse_linear")
-CONTROL_RUNGS = ("input_aligned", "resampling_floor", "other_image")
-RUNGS = SPATIAL_RUNGS + CHANNEL_RUNGS + CONTROL_RUNGS
-"""Rungs of the ladder: what is done to the map of the transformed image before comparing."""
-
-FLOOR, CEILING = "input_aligned", "other_image"
+from .rungs import CHANNEL_RUNGS, RUNGS
 
 SOURCES = ("maps moved", "input moved", "another image")
 """What the ledger predicts the original's map from: the transformed image's map moved back, the map
@@ -162,6 +155,11 @@ def takes_options(function: Function) -> Function:
     ]
     function.__signature__ = shown.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
     return function
+
+
+def stored_level(provenance: Mapping[str, Any]) -> float:
+    """The level of a result's intervals; 0.95 where its provenance does not say."""
+    return float((provenance.get("options") or {}).get("level", Options.level))
 
 
 def memory_size(text: object) -> int | None:

@@ -21,7 +21,7 @@ from ..running.hashes import content_hash
 from ..running.plots import Plots, as_html
 from ..running.schema import axes_of, check_array, check_moves, check_names
 from ..running.storage import OPTIONAL, TABLES, damage_named, read_folder, write_folder
-from .options import SOURCES
+from .options import SOURCES, stored_level
 
 AXES = ("layer", "transform", "rung", "image")
 
@@ -84,6 +84,11 @@ class Result:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the numbers must know: grid offsets, borders, dead channels."""
         return tuple(self.provenance.get("warnings", ()))
+
+    @property
+    def level(self) -> float:
+        """The level of the intervals."""
+        return stored_level(self.provenance)
 
     @property
     def margins(self) -> dict[str, float]:

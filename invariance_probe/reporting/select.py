@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ProbeError
-from ..probing import Result
-from ..probing.options import CEILING
+from ..probing import OracleResult, Result
+from ..probing.rungs import CEILING
 
 CURVES = ("rotation", "scaling")
 
@@ -141,14 +141,9 @@ def known(what: str, name: str, there: Sequence[str], where: str = "this result"
     raise ProbeError(f"no {what} {name!r} in {where}; {hint}")
 
 
-def interval_percent(result: Result) -> str:
+def interval_percent(result: Result | OracleResult) -> str:
     """The level of the intervals as text: "95 %"."""
-    return f"{100 * level_of(result):g} %"
-
-
-def level_of(result: Result) -> float:
-    """The level of the intervals of a result."""
-    return float(result.provenance.get("options", {}).get("level", 0.95))
+    return f"{100 * result.level:g} %"
 
 
 def closes(angles: np.ndarray) -> bool:

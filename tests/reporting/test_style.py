@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 
 from invariance_probe.probing import RUNGS as ALL
 from invariance_probe.probing import Result
+from invariance_probe.probing.rungs import rung_of
 from invariance_probe.reporting import plot_gain, plot_ladder, plot_landscape, plot_residuals
-from invariance_probe.reporting.drawing.style import rung_style
 from invariance_probe.reporting.experiments import theorem
 from invariance_probe.reporting.figures import (
     baselines,
@@ -65,13 +65,13 @@ def small(make_result: Callable[..., Result]) -> Result:
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_rungs_differ_in_colour_for_everyone(deficiency: str) -> None:
     for one, other in itertools.combinations(RUNGS, 2):
-        colours = (rung_style(one).colour, rung_style(other).colour)
+        colours = (rung_of(one).colour, rung_of(other).colour)
         distance = np.linalg.norm(seen(colours[0], deficiency) - seen(colours[1], deficiency))
         assert distance > 12, (one, other, distance)
 
 
 def test_rungs_differ_without_colour() -> None:
-    marks = {(rung_style(rung).marker, str(rung_style(rung).line)) for rung in ALL}
+    marks = {(rung_of(rung).marker, str(rung_of(rung).line)) for rung in ALL}
     assert len(marks) == len(ALL)
 
 
@@ -169,7 +169,7 @@ def lightness(colours: Any) -> np.ndarray:
 
 def test_new_rungs_get_a_style_of_their_own() -> None:
     rungs = (*ALL, "one_more", "and_more", "yet_more")
-    styles = [rung_style(rung, rungs) for rung in rungs]
+    styles = [rung_of(rung, rungs) for rung in rungs]
     assert len({(s.colour, s.marker, str(s.line)) for s in styles}) == len(rungs)
     assert styles[-1].label == "yet more"
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...alignment import ChannelMoments, GrowingRows, Variance, squared_errors
+from ...alignment import ChannelMoments, GrowingRows, Variance, channel_weights, squared_errors
 from ...errors import ProbeError
 from ...geometry import Frame, Transform, valid_cells, warp
 from ..options import Options
@@ -87,8 +87,7 @@ class LayerBaselines:
         """Weights 1/σ per channel for the residuals; 0 for channels that never vary."""
         if self._scale is not None:
             variance = torch.from_numpy(self._scale.compute()[1])
-            alive = variance > 1e-12 * variance.max()
-            self.weights = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+            self.weights = channel_weights(variance)
 
     def start(self, original: Tensor) -> None:
         """Begin a batch with the originals' maps."""

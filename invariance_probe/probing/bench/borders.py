@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...alignment import Variance
+from ...alignment import Variance, varying
 from ...errors import ProbeError
 from ...geometry import Frame, Transform, translation, valid_cells
 from ..options import AUTO, Options
@@ -133,7 +133,7 @@ class _Changes:
         if self.variance is None:
             return []
         variance = torch.from_numpy(self.variance.compute()[1])
-        alive = variance > 1e-12 * variance.max()
+        alive = varying(variance)
         weights = torch.where(alive, 1 / variance.clamp(min=1e-300), 0.0) if self.weigh else None
         whole = float(alive.sum() if self.weigh else variance.sum())
         sides: dict[tuple[int, int], list[tuple[float, float]]] = {}

@@ -17,9 +17,10 @@ from ... import __version__
 from ...errors import ProbeError
 from ...running.plots import Plots, as_html
 from ...running.storage import COMPARISON_TABLES, altered, read_folder, write_folder
-from ..ladder.shares import SHARES
-from ..options import FLOOR, RUNGS, Options
+from ..ladder.shares import READINGS, SHARES
+from ..options import Options
 from ..result import Result
+from ..rungs import RUNGS
 from .paired_differences import measure, moves_of
 from .pairing import Layers, check_same_plan, pair_layers, pair_table
 
@@ -268,7 +269,7 @@ def _quantities(
     common = [rung for rung in dict.fromkeys(order) if all(rung in own for own in held.values())]
 
     def needs(quantity: str) -> set[str]:
-        return {*SHARES[quantity], FLOOR} if quantity in SHARES else {quantity}
+        return set(READINGS[quantity].needs) if quantity in SHARES else {quantity}
 
     known = [*common, *(share for share in SHARES if needs(share) <= set(common))]
     if asked is None:

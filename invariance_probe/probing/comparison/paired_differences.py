@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...alignment.intervals import students_t
-from ..ladder.shares import SHARES, SMALLEST_GAP
-from ..options import FLOOR
+from ..ladder.shares import SHARES, quotient_of_gap
 from ..result import Result
+from ..rungs import FLOOR
 
 Array = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def measure(
             for result, layer in zip(named.values(), row, strict=True)
         ]
         won, gap = (np.stack(part, axis=2) for part in zip(*parts, strict=True))
-        shares = _share(won, gap)  # (transforms, quantities, networks, 1 + images)
+        shares = quotient_of_gap(won, gap)  # (transforms, quantities, networks, 1 + images)
         value, low, high = _ends(shares, drawing["level"])
         residual = ~np.isin(quantities, list(SHARES))
         low[:, residual] = np.maximum(low[:, residual], 0)
@@ -173,8 +173,3 @@ def _quotients(
             won.append(values[name])
             gap.append(np.ones_like(values[name]))
     return np.stack(won, axis=1), np.stack(gap, axis=1)
-
-
-def _share(won: Array, gap: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(gap > SMALLEST_GAP, won / gap, np.nan)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...alignment import ANGLES, SCALES, interval, ratio
+from ...alignment import ANGLES, SCALES, interval, ratio, varying
 from ...geometry import Transform, image_frame
 from ..options import Options
 from ..result import Result
@@ -212,7 +212,7 @@ def _landscape(state: LayerState, number: int, about: dict[str, Any]) -> pd.Data
 
 def _layer(state: LayerState, channel_variance: Array) -> dict[str, Any]:
     frame = state.frame
-    alive = channel_variance > 1e-12 * max(float(channel_variance.max()), 1e-300)
+    alive = varying(channel_variance)
     return {
         "layer": state.name,
         "channels": state.channels,

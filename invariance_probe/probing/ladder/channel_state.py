@@ -11,10 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...alignment import ChannelMaps, ChannelMoments, fit_channel_maps, squared_errors
+from ...alignment import (
+    ChannelMaps,
+    ChannelMoments,
+    channel_weights,
+    fit_channel_maps,
+    squared_errors,
+)
 from ...errors import ProbeError
 from ...geometry import Transform
-from ..options import CHANNEL_RUNGS
+from ..rungs import CHANNEL_RUNGS
 
 _TIE = 1e-4  # of a channel's deviation: channels nearer than this are equal but for rounding
 
@@ -56,8 +62,7 @@ class ChannelState:
             moments = self.fitted[0]
             centre = moments.sums[1] / moments.samples
             variance = moments.target / moments.samples - centre.square()
-            alive = variance > 1e-12 * variance.max()
-            self._standard = centre, torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+            self._standard = centre, channel_weights(variance)
         self.originals.update(original, original)
         self._strongest = self._standardised(original).argmax(1, keepdim=True)
 

@@ -17,6 +17,7 @@ from ...alignment import (
     SearchPlan,
     Variance,
     best_alignment,
+    channel_weights,
     squared_errors,
 )
 from ...errors import ProbeError
@@ -95,8 +96,7 @@ class LayerState:
         """Weights 1/σ per channel; channels that never vary get 0 and are reported as dead."""
         if self._scale is not None:
             variance = torch.from_numpy(self._scale.compute()[1])
-            alive = variance > 1e-12 * variance.max()
-            self.weights = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+            self.weights = channel_weights(variance)
 
     def fit(
         self,

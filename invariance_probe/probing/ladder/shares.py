@@ -3,24 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..options import CEILING, FLOOR
+from ..rungs import BLACK, CEILING, FLOOR, ORANGE, Style, rung_of
 
 Array = NDArray[np.float64]
 
-SHARES = {
-    "gain": ("unaligned", "inverse"),
-    "recovered": (CEILING, "inverse"),
-    "won_by_permutation": ("inverse", "inverse_permuted"),
-    "won_by_linear": ("inverse", "inverse_linear"),
-}
+
+@dataclass(frozen=True)
+class Reading(Style):
+    """A number read off the rungs.
+
+    Attributes
+    ----------
+    meaning : in one line.
+    ends : of a share of a gap above the floor, its top and what is reached; () for what is left.
+    needs : the rungs that it is computed from.
+    """
+
+    meaning: str = ""
+    ends: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+def _share(label: str, top: str, reached: str, meaning: str, *look: object) -> Reading:
+    colour, marker, line = look or (BLACK, "o", "-")
+    needs = (top, reached, FLOOR)
+    return Reading(label, str(colour), str(marker), line, "", meaning, (top, reached), needs)
+
+
+READINGS = {
+    "gain": _share(
+        "gain", "unaligned", "inverse",
+        "moving the maps back wins this share of what aligning the input wins over nothing done",
+    ),
+    "excess": Reading(
+        "excess", BLACK, "o", "-", needs=("inverse", FLOOR),
+        meaning="by this part of their variance moved maps lie farther off than those of the "
+        "aligned input",
+    ),
+    "attribution": Reading(
+        "attribution", BLACK, "o", "-", needs=("inverse", FLOOR, "resampling_floor"),
+        meaning="of what is left after moving back, what interpolation alone would leave as well",
+    ),
+    "recovered": _share(
+        "recovered", CEILING, "inverse",
+        "share of the way from another image's maps to the floor, of which nothing done covers "
+        "some as well; above 1 where moving maps costs less than moving the image",
+    ),
+    "won_by_permutation": _share(
+        "won by a permutation", "inverse", "inverse_permuted",
+        "share of the gap between the inverse and the floor that a permutation of channels closes",
+        ORANGE, "D", (0, (1, 1)),
+    ),
+    "won_by_linear": _share(
+        "won by a linear map", "inverse", "inverse_linear",
+        "share of the gap between the inverse and the floor that a linear channel map closes",
+        ORANGE, "X", "-",
+    ),
+}  # fmt: skip
+"""Every number read off the rungs by name, in the order of tables."""
+
+SHARES = {name: reading.ends for name, reading in READINGS.items() if reading.ends}
 """Quantities that are shares of a gap above the floor: (its top, what is reached)."""
 
-LEFT = ("excess", "attribution")
-"""What is left after moving the maps back, and how much of that would be left anyway."""
+OF_INVERSE = tuple(name for name in READINGS if not name.startswith("won_by"))
+"""What is read off `inverse`, and stands beside the rungs in tables."""
 
 LOST = "lost"
 """What no part of the ledger predicts."""
@@ -37,9 +88,13 @@ def share(residuals: Array, rungs: Sequence[str], name: str) -> Array:
     """
     top, reached = SHARES[name]
     high, low, floor = (residuals[..., list(rungs).index(rung)] for rung in (top, reached, FLOOR))
-    span = high - floor
+    return quotient_of_gap(high - low, high - floor)
+
+
+def quotient_of_gap(won: Array, gap: Array) -> Array:
+    """What was won as a share of a gap; NaN where there is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(span > SMALLEST_GAP, (high - low) / span, np.nan)
+        return np.where(gap > SMALLEST_GAP, won / gap, np.nan)
 
 
 def left(residuals: Array, rungs: Sequence[str], name: str) -> Array:
@@ -61,8 +116,8 @@ def left(residuals: Array, rungs: Sequence[str], name: str) -> Array:
 
 
 def read_off(residuals: Array, rungs: Sequence[str], name: str) -> Array:
-    """Any of `SHARES` and `LEFT` of residuals (..., rungs)."""
-    return left(residuals, rungs, name) if name in LEFT else share(residuals, rungs, name)
+    """Any of `READINGS` of residuals (..., rungs)."""
+    return share(residuals, rungs, name) if name in SHARES else left(residuals, rungs, name)
 
 
 def quotient(errors: Array, variance: Array) -> Array:
@@ -87,7 +142,10 @@ def ledger_shares(errors: Array, variance: Array) -> Array:
 
 def readable(rungs: Sequence[str]) -> tuple[str, ...]:
     """The names whose rungs were measured, in the order of tables."""
-    needs = {name: {*ends, FLOOR} for name, ends in SHARES.items()}
-    left = {"excess": {"inverse", FLOOR}, "attribution": {"inverse", FLOOR, "resampling_floor"}}
-    needs = {"gain": needs.pop("gain"), **left, **needs}
-    return tuple(name for name, ends in needs.items() if ends <= set(rungs))
+    return tuple(name for name, one in READINGS.items() if set(one.needs) <= set(rungs))
+
+
+def described(name: str) -> tuple[str, str]:
+    """Label and meaning of a rung or of what is read off the rungs."""
+    one = READINGS.get(name) or rung_of(name)
+    return one.label, one.meaning

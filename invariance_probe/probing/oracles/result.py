@@ -20,7 +20,7 @@ from ...running.schema import axes_of, check_array, check_moves, check_names
 from ...running.storage import ORACLE_TABLES, damage_named, read_folder, write_folder
 from ..ladder.assemble import described
 from ..ladder.shares import quotient
-from ..options import Options
+from ..options import Options, stored_level
 
 ON_INPUT = ("nothing", "input_aligned")
 """Treatments that no layer has a part in."""
@@ -72,6 +72,11 @@ class OracleResult:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the numbers must know: grid offsets, borders, small samples."""
         return tuple(self.provenance.get("warnings", ()))
+
+    @property
+    def level(self) -> float:
+        """The level of the intervals."""
+        return stored_level(self.provenance)
 
     @property
     def untransformed_accuracy(self) -> float:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...alignment import Variance, squared_errors
+from ...alignment import Variance, channel_weights, squared_errors
 from ...errors import ProbeError
 from ...geometry import Frame, Transform, valid_cells, warp
 from ..options import Options
@@ -71,8 +71,7 @@ class LayerMaker:
             self._pivot = maps[0].mean(dim=(1, 2))
             if self._scale is not None:
                 variance = torch.from_numpy(self._scale.compute()[1])
-                alive = variance > 1e-12 * variance.max()
-                self.weights = torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+                self.weights = channel_weights(variance)
             self._variance = Variance(self._pivot, self.weights)
             self._alone = Variance(self._pivot)
             self._sum = torch.zeros_like(self._pivot, dtype=torch.float64)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...alignment import Variance, squared_errors
+from ...alignment import Variance, channel_weights, squared_errors
 from ...errors import ProbeError
 from ...geometry import Frame, Transform, parse_transforms, valid_cells, warp
 from ...networks import Activations, measure_frames
@@ -134,8 +134,7 @@ class _Sample:
         if layer not in self.variances:
             return None
         variance = torch.from_numpy(self.variances[layer].compute()[1])
-        alive = variance > 1e-12 * variance.max()
-        return torch.where(alive, variance.clamp(min=1e-300).rsqrt(), 0.0)
+        return channel_weights(variance)
 
     def errors(
         self,

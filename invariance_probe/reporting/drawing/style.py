@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar
 
@@ -66,64 +65,7 @@ _METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
-# Okabe & Ito, Color Universal Design (2008): told apart with every common colour vision.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY = "#777777"
 SHADE, MASKED, FAINT = "0.93", "0.9", "0.75"
-
-
-@dataclass(frozen=True)
-class RungStyle:
-    """Label, colour, marker and line style of one rung; the marks alone tell rungs apart.
-
-    Where no line is drawn `spot` marks rungs whose line has no marker.
-    """
-
-    label: str
-    colour: str
-    marker: str
-    line: Any
-    alone: str = ""
-
-    @property
-    def spot(self) -> str:
-        """The marker of a single value."""
-        return self.marker or self.alone or "d"
-
-
-_RUNGS = {
-    "unaligned": RungStyle("unaligned", BLACK, "o", "-"),
-    "inverse": RungStyle("inverse h⁻¹", VERMILLION, "s", "-"),
-    "best": RungStyle("best found", BLUE, "^", (0, (5, 1.5))),
-    "best_per_image": RungStyle("best per image", BLUE, "v", ":"),
-    "spatial_bound": RungStyle("bound, all spatial maps", GREY, "", (0, (8, 2)), "p"),
-    # One hue for the channel maps: told apart by marker and line.
-    "inverse_permuted": RungStyle("h⁻¹, channels permuted", ORANGE, "D", (0, (1, 1))),
-    "inverse_orthogonal": RungStyle("h⁻¹, orthogonal map", ORANGE, "P", (0, (3, 1, 1, 1))),
-    "inverse_linear": RungStyle("h⁻¹, linear map", ORANGE, "X", "-"),
-    "input_aligned": RungStyle("input aligned (floor)", GREEN, "", "-", "d"),
-    "resampling_floor": RungStyle("resampling floor", SKY, "", ":", "<"),
-    "other_image": RungStyle("other image (ceiling)", PURPLE, "", "--", "*"),
-}
-_SPARE = tuple(
-    (colour, marker, line)
-    for line in ((0, (5, 1, 1, 1)), (0, (10, 2)), (0, (2, 2)))
-    for colour, marker in ((GREY, "D"), (YELLOW, "v"), (SKY, "P"), (GREEN, "X"))
-)
-
-
-def rung_style(rung: str, rungs: tuple[str, ...] = ()) -> RungStyle:
-    """Style of a rung; one that has none of its own takes a spare by its place in `rungs`.
-
-    >>> rung_style("best").label
-    'best found'
-    """
-    if rung in _RUNGS:
-        return _RUNGS[rung]
-    others = [name for name in rungs if name not in _RUNGS]
-    colour, marker, line = _SPARE[(others.index(rung) if rung in others else 0) % len(_SPARE)]
-    return RungStyle(rung.replace("_", " "), colour, marker, line)
 
 
 class StyledFigure(Figure):

@@ -13,14 +13,15 @@ from matplotlib.ticker import FixedLocator
 
 from ...errors import ProbeError
 from ...networks.stn.architecture import Architecture
+from ...probing.rungs import BLUE, GREY, ORANGE, VERMILLION, Style
 from ..drawing.panels import panel_grid
-from ..drawing.style import BLUE, GREY, ORANGE, VERMILLION, WIDE, RungStyle, styled
+from ..drawing.style import WIDE, styled
 from ..tables.latex import latex_table
 
 _STYLES = {
-    "C": RungStyle("STN-C0 (from the image)", ORANGE, "D", (0, (1, 1))),
-    "SL": RungStyle("STN-SL (shared layers)", BLUE, "o", "-"),
-    "DL": RungStyle("STN-DL (layers of its own)", VERMILLION, "s", (0, (5, 1.5))),
+    "C": Style("STN-C0 (from the image)", ORANGE, "D", (0, (1, 1))),
+    "SL": Style("STN-SL (shared layers)", BLUE, "o", "-"),
+    "DL": Style("STN-DL (layers of its own)", VERMILLION, "s", (0, (5, 1.5))),
 }
 _PLAIN = "none"
 _ALIGNMENTS = "alignments"

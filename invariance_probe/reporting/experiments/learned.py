@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from ...errors import ProbeError
 from ...geometry import parse_transforms
 from ...probing.oracles.learned import LEARNED
+from ...probing.rungs import GREEN, Style, rung_of
 from ..drawing.panels import angle_axis, leftmost, panel_columns, panel_grid, scale_axis
-from ..drawing.style import GREEN, RESIDUAL, SHADE, RungStyle, rung_style, styled
+from ..drawing.style import RESIDUAL, SHADE, styled
 
-_LEARNED = RungStyle("learned alignment", GREEN, "D", "-")
+_LEARNED = Style("learned alignment", GREEN, "D", "-")
 _CURVES = ("unaligned", "inverse", "best", "inverse_linear", LEARNED)
 _LABELS = {
     "rotation": "angle (degrees)",
@@ -79,7 +80,7 @@ def _draw(ax: Axes, own: pd.DataFrame) -> None:
     for rung in _CURVES:
         if rung not in curves:
             continue
-        style = _LEARNED if rung == LEARNED else rung_style(rung)
+        style = _LEARNED if rung == LEARNED else rung_of(rung)
         part = curves[rung]
         ax.plot(
             part.index, part["residual"], color=style.colour, marker=style.marker,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...probing.ladder.shares import OF_INVERSE
 from ...probing.oracles.learned import LEARNED, LearnedAlignment
-from ..tables.ladder import READ, ladder_table
+from ..tables.ladder import ladder_table
 from ..tables.latex import latex_table, stacked
 from ..tables.oracle import oracle_table
 
@@ -76,7 +77,7 @@ def learned_rows(found: LearnedAlignment, data: str, network: str, seed: int) ->
 def _residuals(found: LearnedAlignment) -> pd.DataFrame:
     held, working = ladder_table(found.held), ladder_table(found.working)
     own = working[working["rung"] == "unaligned"].assign(rung=LEARNED)
-    table = pd.concat([held[~held["rung"].isin(READ)], own])
+    table = pd.concat([held[~held["rung"].isin(OF_INVERSE)], own])
     return table.assign(quantity=RESIDUAL).rename(columns={"rung": "what", RESIDUAL: "value"})
 
 

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...errors import ProbeError
+from ...probing.rungs import BLACK, BLUE, VERMILLION
 from ..drawing.panels import given_axes, leftmost, panel_columns, panel_grid
-from ..drawing.style import BLACK, BLUE, FAINT, SHADE, VERMILLION, styled
+from ..drawing.style import FAINT, SHADE, styled
 from .published import NO_FAMILY
 from .published_tables import published_rows, shown_family, shown_network
 

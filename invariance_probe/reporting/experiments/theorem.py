@@ -15,24 +15,10 @@ from matplotlib.patches import Patch
 
 from ...errors import ProbeError
 from ...probing import Result
-from ...probing.options import CEILING, FLOOR
+from ...probing.rungs import BLACK, BLUE, CEILING, FLOOR, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from ..drawing.fitting import LINE, legend_below, wrapped
 from ..drawing.panels import angle_axis, panel_room, scale_axis
-from ..drawing.style import (
-    BLACK,
-    BLUE,
-    FAINT,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RESIDUAL,
-    VERMILLION,
-    WIDE,
-    checked_width,
-    new_figure,
-    styled,
-)
+from ..drawing.style import FAINT, RESIDUAL, WIDE, checked_width, new_figure, styled
 from ..select import around, as_results, choose_layers, interval_percent, unrolled
 
 _BESIDE = 120.0  # millimetres, the narrowest figure of three panels side by side

@@ -13,22 +13,10 @@ from matplotlib.lines import Line2D
 
 from ...errors import ProbeError
 from ...probing.baseline_measures.table import ALL, OUTPUT
+from ...probing.rungs import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from ..drawing.fitting import legend_below, text_width, wrapped
 from ..drawing.panels import given_axes
-from ..drawing.style import (
-    BLUE,
-    FAINT,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SHADE,
-    VERMILLION,
-    WIDE,
-    checked_width,
-    new_figure,
-    styled,
-)
+from ..drawing.style import FAINT, SHADE, WIDE, checked_width, new_figure, styled
 
 _LOOKS = ((VERMILLION, "o"), (BLUE, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"))
 _NAMES, _LEAST = 0.3, 21.0  # share of the width that names may take; millimetres of a panel

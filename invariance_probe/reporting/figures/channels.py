@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from ...errors import ProbeError
 from ...probing import Result
+from ...probing.rungs import BLUE, ORANGE, SKY, VERMILLION
 from ..drawing.fitting import legend_below, text_width
 from ..drawing.panels import (
     angle_axis,
@@ -26,7 +27,7 @@ from ..drawing.panels import (
     scale_axis,
     titles,
 )
-from ..drawing.style import BLUE, FAINT, ORANGE, SKY, VERMILLION, styled
+from ..drawing.style import FAINT, styled
 from ..select import (
     Block,
     around,

@@ -13,6 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from ...errors import ProbeError
 from ...probing import Result
+from ...probing.rungs import BLACK, BLUE, VERMILLION
 from ..drawing.fitting import legend_below
 from ..drawing.panels import (
     angle_axis,
@@ -25,7 +26,7 @@ from ..drawing.panels import (
     scale_axis,
     titles,
 )
-from ..drawing.style import BLACK, BLUE, FAINT, RESIDUAL, VERMILLION, styled
+from ..drawing.style import FAINT, RESIDUAL, styled
 from ..select import around, choose_layers, moves_of, unrolled
 from .channels import check_channels
 

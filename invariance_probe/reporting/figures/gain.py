@@ -14,9 +14,8 @@ from matplotlib.patches import Patch, Rectangle
 
 from ...errors import ProbeError
 from ...probing import Result
-from ...probing.ladder.shares import SHARES
+from ...probing.ladder.shares import READINGS
 from ...probing.ladder.shares import share as share_of
-from ...probing.options import FLOOR
 from ..drawing.fitting import legend_below, text_width, wrapped
 from ..drawing.panels import factor_text, given_axes
 from ..drawing.style import MASKED, NARROW, WIDE, checked_width, new_figure, styled
@@ -141,9 +140,9 @@ def _table(block: Block, name: str) -> pd.DataFrame:
     rows = {}
     for layer in block.layers:
         own = block.rows(layer)
-        ends = dict.fromkeys((*SHARES[name], FLOOR))
+        ends = READINGS[name].needs
         values = own[list(ends)].to_numpy(dtype=float)
-        found = share_of(values, list(ends), name)
+        found = share_of(values, ends, name)
         rows[layer] = np.where(own["identity"].astype(bool), np.nan, found)
     return pd.DataFrame.from_dict(rows, orient="index", columns=block.moves["transform"])
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...probing import Result
-from ...probing.options import CEILING, FLOOR
+from ...probing.rungs import CEILING, FLOOR, rung_of
 from ..drawing.fitting import text_width
 from ..drawing.panels import (
     given_axes,
@@ -21,7 +21,7 @@ from ..drawing.panels import (
     panel_room,
     titles,
 )
-from ..drawing.style import FAINT, SHADE, rung_style, styled
+from ..drawing.style import FAINT, SHADE, styled
 from ..select import as_results, choose_layers, choose_rungs, interval_percent
 from ..tables.decimals import plain
 from ..tables.ladder import ladder_table
@@ -57,7 +57,7 @@ def plot_ladder(
             panels += [(str(over), n, group[group["layer"] == n], shown) for n in names]
             sizes.append(len(names))
     most = max(len(shown) for *_, shown in panels)
-    beside = 5.0 + max(text_width(rung_style(r, s).label, 7.0) for *_, s in panels for r in s)
+    beside = 5.0 + max(text_width(rung_of(r, s).label, 7.0) for *_, s in panels for r in s)
     columns = panel_columns(sizes, width, least=22.0, margin=beside)
     room = panel_room(columns, width, beside)
     heads = [
@@ -84,7 +84,7 @@ def plot_ladder(
         ax.set_title(heads[place])
         ax.tick_params(axis="y", length=0)
         if left[place]:
-            labels = [rung_style(rung, shown).label for rung in shown]
+            labels = [rung_of(rung, shown).label for rung in shown]
             ax.set_yticks(np.arange(len(shown)), labels)
         ax.tick_params(labelbottom=low[place])
     beyond = room / (room - 8.5) if narrow else 1.34  # room for the last number
@@ -121,7 +121,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, rungs: Sequence[str]) -> float:
                 va="center", fontsize=7,
             )  # fmt: skip
             continue
-        style = rung_style(rung, tuple(rungs))
+        style = rung_of(rung, tuple(rungs))
         ax.plot([0, value], [place, place], color=FAINT, linewidth=0.6, zorder=1)
         ax.plot([low, high], [place, place], color=style.colour, linewidth=1.4, zorder=2)
         ax.plot(

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from ...alignment import PARTS
 from ...probing import Result
 from ...probing.ladder.shares import LOST
+from ...probing.rungs import BLUE, ORANGE, SKY
 from ..drawing.fitting import legend_below, text_width, wrapped
 from ..drawing.panels import (
     given_axes,
@@ -23,7 +24,7 @@ from ..drawing.panels import (
     panel_room,
     titles,
 )
-from ..drawing.style import BLUE, MASKED, ORANGE, SKY, WIDE, checked_width, styled
+from ..drawing.style import MASKED, WIDE, checked_width, styled
 from ..select import as_results, choose_layers
 from ..tables.ledger import ALIGNED, CHANCE, MOVED, ledger_table
 

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from ...errors import ProbeError
 from ...probing import OracleResult
 from ...probing.oracles.result import AT_LAYER, MEASURES, ON_INPUT
+from ...probing.rungs import BLACK, VERMILLION, Style, rung_of
 from ..drawing.fitting import legend_below, text_width, wrapped
 from ..drawing.panels import (
     angle_axis,
@@ -27,8 +28,8 @@ from ..drawing.panels import (
     scale_axis,
     titles,
 )
-from ..drawing.style import BLACK, GREEN, ORANGE, VERMILLION, styled
-from ..select import CURVES, around, unrolled
+from ..drawing.style import styled
+from ..select import CURVES, around, interval_percent, unrolled
 from ..tables.oracle import TREATMENTS
 from .residuals import turned
 
@@ -38,12 +39,9 @@ _LABELS = {
     "logit_residual": "residual of the logits\n(fraction of variance)",
 }
 _XLABELS = {"rotation": "angle (degrees)", "scaling": "scale factor"}
-_LOOKS: dict[str, tuple[str, str, Any]] = {
-    "nothing": (BLACK, "", ":"),
-    "input_aligned": (GREEN, "", "-"),
-    "inverse": (VERMILLION, "s", "-"),
-    "inverse_permuted": (ORANGE, "D", (0, (1, 1))),
-    "inverse_linear": (ORANGE, "X", "-"),
+_LOOKS: dict[str, Style] = {
+    "nothing": Style(TREATMENTS["nothing"], BLACK, "", ":"),
+    **{name: rung_of(name) for name in TREATMENTS if name != "nothing"},
 }
 _UPRIGHT = 26.0  # millimetres of a line of an upright tick label
 _SEVERAL = 3  # transformations of a kind from which they make a curve
@@ -87,8 +85,9 @@ def plot_oracle(
         figure, panels = _against_depth(table, names, layers, measure, axes, width)
     _limits(panels, measure)
     if axes is None:
-        level = f"{100 * float(result.provenance.get('options', {}).get('level', 0.95)):g} %"
-        legend_below(figure, _handles(f"{level} interval", bands=bool(kinds)), most=3)
+        legend_below(
+            figure, _handles(f"{interval_percent(result)} interval", bands=bool(kinds)), most=3
+        )
     return figure
 
 
@@ -152,22 +151,28 @@ def _against_depth(
 
 def _depth_panel(ax: Axes, rows: pd.DataFrame, layers: Sequence[str], measure: str) -> None:
     for treatment in ON_INPUT:
-        colour, _, line = _LOOKS[treatment]
+        look = _LOOKS[treatment]
         (row,) = rows[rows["treatment"] == treatment].to_dict("records")
         ax.axhline(
-            row[measure], color=colour, linestyle=line, label=TREATMENTS[treatment], zorder=1
+            row[measure],
+            color=look.colour,
+            linestyle=look.line,
+            label=TREATMENTS[treatment],
+            zorder=1,
         )
-        ax.axhspan(row[f"{measure}_low"], row[f"{measure}_high"], color=colour, alpha=0.15, lw=0)
+        ax.axhspan(
+            row[f"{measure}_low"], row[f"{measure}_high"], color=look.colour, alpha=0.15, lw=0
+        )
     for shift, treatment in enumerate(AT_LAYER):
-        colour, marker, line = _LOOKS[treatment]
+        look = _LOOKS[treatment]
         own = rows[rows["treatment"] == treatment].set_index("layer").reindex(layers)
         value, low, high = (own[f"{measure}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
         # A percentile interval may leave the value out by a hair; a bar has no negative length.
         ends = np.clip([value - low, high - value], 0, None)
         ax.errorbar(
-            np.arange(len(layers)) + 0.1 * (shift - 1), value, ends, color=colour, marker=marker,
-            markeredgewidth=0, markersize=3.4, linestyle=line, elinewidth=0.8, capsize=1.8,
-            capthick=0.8, label=TREATMENTS[treatment], zorder=3,
+            np.arange(len(layers)) + 0.1 * (shift - 1), value, ends, color=look.colour,
+            marker=look.marker, markeredgewidth=0, markersize=3.4, linestyle=look.line,
+            elinewidth=0.8, capsize=1.8, capthick=0.8, label=TREATMENTS[treatment], zorder=3,
         )  # fmt: skip
 
 
@@ -209,7 +214,7 @@ def _against_angle(
 
 def _angle_panel(ax: Axes, rows: pd.DataFrame, kind: str, measure: str, *, labels: int) -> None:
     for order, treatment in enumerate((*ON_INPUT, *AT_LAYER)):
-        colour, marker, line = _LOOKS[treatment]
+        look = _LOOKS[treatment]
         own = rows[rows["treatment"] == treatment].sort_values("parameter", kind="stable")
         x = own["parameter"].to_numpy(dtype=float)
         index = around(x) if kind == "rotation" else np.arange(len(x))
@@ -217,10 +222,10 @@ def _angle_panel(ax: Axes, rows: pd.DataFrame, kind: str, measure: str, *, label
             own[f"{measure}{end}"].to_numpy(dtype=float)[index] for end in ("", "_low", "_high")
         )
         x = unrolled(x) if kind == "rotation" else x
-        ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0, zorder=1)
+        ax.fill_between(x, low, high, color=look.colour, alpha=0.25, linewidth=0, zorder=1)
         ax.plot(
-            x, value, color=colour, linestyle=line, marker=marker or None, markersize=2.6,
-            markeredgewidth=0, label=TREATMENTS[treatment], zorder=2 + order / 10,
+            x, value, color=look.colour, linestyle=look.line, marker=look.marker or None,
+            markersize=2.6, markeredgewidth=0, label=TREATMENTS[treatment], zorder=2 + order / 10,
         )  # fmt: skip
     if kind == "rotation":
         angle_axis(ax, x.min(), x.max(), labels=labels)
@@ -242,10 +247,10 @@ def _limits(panels: Sequence[Axes], measure: str) -> None:
 
 def _handles(interval: str, *, bands: bool) -> list[Any]:
     handles: list[Any] = []
-    for treatment, (colour, marker, line) in _LOOKS.items():
+    for treatment, look in _LOOKS.items():
         handles.append(
             Line2D(
-                [], [], color=colour, marker=marker, linestyle=line, markersize=3.4,
+                [], [], color=look.colour, marker=look.marker, linestyle=look.line, markersize=3.4,
                 markeredgewidth=0, label=TREATMENTS[treatment],
             )
         )  # fmt: skip

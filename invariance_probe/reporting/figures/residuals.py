@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...probing import Result
-from ...probing.options import CEILING, FLOOR
+from ...probing.rungs import CEILING, FLOOR, rung_of
 from ..drawing.fitting import legend_below
 from ..drawing.panels import (
     angle_axis,
@@ -27,7 +27,7 @@ from ..drawing.panels import (
     scale_axis,
     titles,
 )
-from ..drawing.style import NARROW, RESIDUAL, SHADE, WIDE, rung_style, styled
+from ..drawing.style import NARROW, RESIDUAL, SHADE, WIDE, styled
 from ..select import (
     Block,
     around,
@@ -149,7 +149,7 @@ def _legend_of(
             lacking.setdefault(rung, []).extend(names)
     drawn = tuple(rung for rung in shown if len(lacking.get(rung, ())) < len(panels))
     parts = [
-        rung_style(rung, shown).label
+        rung_of(rung, shown).label
         + (f" ({', '.join(dict.fromkeys(names))})" if len(names) < len(panels) else "")
         for rung, names in lacking.items()
     ]
@@ -187,7 +187,7 @@ def legend_handles(
     """One entry per rung, one for the band between floor and ceiling, one for the intervals."""
     handles: list[Artist] = []
     for rung in rungs:
-        style = rung_style(rung, tuple(rungs))
+        style = rung_of(rung, tuple(rungs))
         handles.append(
             Line2D(
                 [], [], color=style.colour, marker=style.spot if spots else style.marker,
@@ -195,7 +195,7 @@ def legend_handles(
             )
         )  # fmt: skip
     handles.append(Patch(facecolor=SHADE, label="between floor and ceiling"))
-    first = rung_style(rungs[min(1, len(rungs) - 1)], tuple(rungs))
+    first = rung_of(rungs[min(1, len(rungs) - 1)], tuple(rungs))
     name = f"{level} interval"
     if bands:
         handles.append(Patch(facecolor=first.colour, alpha=0.25, label=name))
@@ -268,7 +268,7 @@ def _curves(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], ki
     for order, rung in enumerate(rungs):
         if np.isnan(column(rung, "residual")).all():
             continue
-        style = rung_style(rung, tuple(rungs))
+        style = rung_of(rung, tuple(rungs))
         ax.fill_between(
             x, column(rung, "low"), column(rung, "high"),
             color=style.colour, alpha=0.25, linewidth=0, zorder=1,
@@ -294,7 +294,7 @@ def _names(ax: Axes, by_rung: dict[str, pd.DataFrame], rungs: Sequence[str], _: 
     ax.bar(place, ceiling - floor, bottom=floor, width=0.9, color=SHADE, zorder=0)
     step = 0.7 / max(1, len(rungs))
     for order, rung in enumerate(rungs):
-        style, rows = rung_style(rung, tuple(rungs)), by_rung[rung]
+        style, rows = rung_of(rung, tuple(rungs)), by_rung[rung]
         if rows["residual"].isna().all():
             continue
         value, low, high = (rows[c].to_numpy(dtype=float) for c in ("residual", "low", "high"))

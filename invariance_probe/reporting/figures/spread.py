@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...probing import Result
+from ...probing.rungs import rung_of
 from ..drawing.fitting import text_width, wrapped
 from ..drawing.panels import given_axes, leftmost, panel_columns, panel_grid, panel_room, titles
-from ..drawing.style import rung_style, styled
+from ..drawing.style import styled
 from ..select import choose_layers, choose_transform
 from .channels import telling_transform
 
@@ -45,7 +46,7 @@ def plot_spread(
     chosen = choose_transform(result, transform or telling_transform(result))
     names = choose_layers(result, layers)
     there = [rung for rung in _SHOWN if rung in result.axes["rung"]]
-    beside = 5.0 + max(text_width(rung_style(r, result.axes["rung"]).label, 7.0) for r in there)
+    beside = 5.0 + max(text_width(rung_of(r, result.axes["rung"]).label, 7.0) for r in there)
     columns = panel_columns([len(names)], width, least=22.0, margin=beside)
     heads = [f"{chosen}\n{names[0]}", *names[1:]]
     if axes is None:
@@ -59,7 +60,7 @@ def plot_spread(
         left = [True] * len(panels)
     for first, (layer, ax) in enumerate(zip(names, panels, strict=True)):
         table = image_residuals(result, layer, chosen)
-        styles = [rung_style(rung, result.axes["rung"]) for rung in table.columns]
+        styles = [rung_of(rung, result.axes["rung"]) for rung in table.columns]
         with warnings.catch_warnings():  # seaborn 0.13 still calls an argument by its old name
             warnings.filterwarnings("ignore", message="vert: bool was deprecated")
             sns.boxplot(

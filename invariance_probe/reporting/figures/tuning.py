@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from ...errors import ProbeError
 from ...probing import Result
 from ...probing.ladder.tuning import tuning_summary
+from ...probing.rungs import BLUE, VERMILLION
 from ..drawing.fitting import legend_below
 from ..drawing.panels import (
     angle_axis,
@@ -28,7 +29,7 @@ from ..drawing.panels import (
     scale_axis,
     titles,
 )
-from ..drawing.style import BLUE, FAINT, NARROW, VERMILLION, WIDE, new_figure, styled
+from ..drawing.style import FAINT, NARROW, WIDE, new_figure, styled
 from ..select import choose_layers, closes
 
 _KINDS = ("rotation", "scaling")

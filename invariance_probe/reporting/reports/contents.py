@@ -13,11 +13,12 @@ import pandas as pd
 from ..._version import __version__
 from ...errors import ProbeError
 from ...probing import OracleResult, Result
-from ...probing.options import CEILING, FLOOR
-from ..tables.ladder import READ, ladder_table
+from ...probing.ladder.shares import OF_INVERSE, described
+from ...probing.options import stored_level
+from ...probing.rungs import CEILING, FLOOR
+from ..tables.ladder import ladder_table
 from ..tables.oracle import TREATMENTS, main_measure, oracle_table
 from .runs import Runs
-from .text import rungs as words
 from .text.bibliography import Entry
 from .text.citing import used
 from .text.methods import as_text, kinds_phrases, paragraphs
@@ -57,7 +58,7 @@ class Ladder:
     def top(self) -> float:
         """The largest residual, for bars."""
         values = [
-            cell.value for row in self.rows if row.rung not in READ for cell in row.cells
+            cell.value for row in self.rows if row.rung not in OF_INVERSE for cell in row.cells
             if np.isfinite(cell.value)
         ]  # fmt: skip
         return max(values, default=1.0) or 1.0
@@ -126,7 +127,7 @@ def content(runs: Runs) -> Content:
         )
     measured: list[KindNumbers | OracleNumbers] = [*kinds, *oracles]
     provenances = [run.result.provenance for run in runs.all]
-    levels = [float(_part(p, "options").get("level", 0.95)) for p in provenances]
+    levels = [stored_level(p) for p in provenances]
     images = [numbers.images for numbers in measured]
     name = joined(list(dict.fromkeys(_network(p) for p in provenances)))
     found = [plural(numbers.kind) for numbers in measured]
@@ -212,7 +213,7 @@ def _ladders(run: str, result: Result) -> list[Ladder]:
             run,
             tuple(result.axes["layer"]),
             tuple(
-                LadderRow(rung, words.title(rung), words.meaning(rung), _cells(rows, rung, result))
+                LadderRow(rung, *described(rung), _cells(rows, rung, result))
                 for rung in dict.fromkeys(rows["rung"])
             ),
         )

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...probing import OracleResult, Result
 from ...probing.ladder.shares import share
-from ...probing.options import CEILING, FLOOR
+from ...probing.rungs import CEILING, FLOOR, rung_of
 from ..figures.channels import telling_transform
 from ..figures.oracle import plot_oracle
 from ..figures.spread import image_residuals
@@ -20,7 +20,6 @@ from ..select import kinds_of
 from ..tables.ladder import ladder_table
 from ..tables.ledger import MOVED, ledger_table
 from .runs import Runs
-from .text import rungs
 from .text.wording import joined, number, percent, plural
 
 
@@ -200,7 +199,7 @@ def _alt_ladder(result: Result, _: str) -> str:
     for (over, layer), rows in table.groupby(["over", "layer"], sort=False):
         value = rows.set_index("rung")["residual"]
         named = [
-            f"{rungs.title(rung)} {number(float(value[rung]))}"
+            f"{rung_of(rung).label} {number(float(value[rung]))}"
             for rung in ("unaligned", "inverse", FLOOR, CEILING)
             if rung in value
         ]

@@ -14,14 +14,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...probing.ladder.shares import SHARES
+from ...probing.ladder.shares import READINGS, SHARES
+from ...probing.rungs import RUNG
 from ..tables.escaping import guarded, printable
 from .contents import Content, Ladder, LadderRow, as_json
 from .drawing import Drawn
 from .illustrations import Illustration
 from .svg import inline_svg
 from .text.citing import as_bibtex
-from .text.rungs import RUNGS
 from .text.wording import interval, share
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -75,7 +75,7 @@ def page(
         sections=_sections(said, sections, extras), has=lambda name: name in sections,
         styles=list(map(Markup, styles)), scripts=list(map(Markup, scripts)),
         policy=_policy(styles, scripts), data=json_block(as_json(said)),
-        bibtex=as_bibtex(said.references), known=set(RUNGS), interval=interval, share=share,
+        bibtex=as_bibtex(said.references), known={*RUNG, *READINGS}, interval=interval, share=share,
         bar=bar,
     )  # fmt: skip
     return printable(text)

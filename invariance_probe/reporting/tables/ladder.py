@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 from ...alignment import interval, ratio
 from ...errors import ProbeError
 from ...probing import Result
-from ...probing.ladder.shares import quotient, read_off, readable
-from ...probing.options import CEILING, FLOOR
-from ..select import choose_rungs, choose_transform, kinds_of, level_of, moves_of
+from ...probing.ladder.shares import OF_INVERSE, quotient, read_off, readable
+from ...probing.rungs import CEILING, FLOOR
+from ..select import choose_rungs, choose_transform, interval_percent, kinds_of, moves_of
 from .decimals import with_interval, with_reach
 from .escaping import markdown_text
 from .latex import Cell, latex_table
 
 Array = NDArray[np.float64]
-
-READ = ("gain", "excess", "attribution", "recovered")
-"""What is read off the rungs, and stands beside them in tables."""
 
 WIDE_READ = ("gain", "excess")
 """What stands beside all rungs where a table has the width of a page: more would not fit."""
@@ -135,18 +132,17 @@ def groups_of(result: Result, transform: str | None) -> Iterable[tuple[str, str,
 
 def _rungs(result: Result, errors: Array, variance: Array) -> dict[str, tuple[float, float, float]]:
     """Value and interval of every rung and of what is read off, from errors (rungs, images)."""
-    level = level_of(result)
     rungs = result.axes["rung"]
     value = ratio(errors, variance)
-    low, high = interval(quotient, errors, variance, level=level)
+    low, high = interval(quotient, errors, variance, level=result.level)
     low = np.maximum(low, 0)
     out = {rung: (float(value[i]), float(low[i]), float(high[i])) for i, rung in enumerate(rungs)}
-    for name in [name for name in readable(rungs) if name in READ]:
+    for name in [name for name in readable(rungs) if name in OF_INVERSE]:
 
         def of(sums: Array, energy: Array, name: str = name) -> Array:
             return read_off(np.moveaxis(quotient(sums, energy), -2, -1), rungs, name)
 
-        ends = interval(of, errors, variance, level=level)
+        ends = interval(of, errors, variance, level=result.level)
         out[name] = (float(read_off(value, rungs, name)), float(ends[0]), float(ends[1]))
     return out
 
@@ -167,10 +163,10 @@ def _wide(
 
 
 def _columns(result: Result, rungs: Sequence[str] | None) -> list[str]:
-    asked = None if rungs is None else [rung for rung in rungs if rung not in READ]
+    asked = None if rungs is None else [rung for rung in rungs if rung not in OF_INVERSE]
     columns = [*choose_rungs(result, asked)] if asked != [] else []
     there = readable(result.axes["rung"])
-    return columns + [n for n in READ if n in there and (rungs is None or n in rungs)]
+    return columns + [n for n in OF_INVERSE if n in there and (rungs is None or n in rungs)]
 
 
 def _by_layer(result: Result, group: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
@@ -187,9 +183,8 @@ def _caption(result: Result, over: str, columns: Sequence[str]) -> str:
     said = f"Residuals (fraction of variance unexplained){f' of {network}' * bool(network)}, {over}"
     if ends:
         said += f"; {' and '.join(ends)}".replace("_", " ")
-    level = float(provenance.get("options", {}).get("level", 0.95))
     images = len(result.axes["image"])
-    return f"{said}. Below: reach of the {100 * level:g} % interval over {images} images."
+    return f"{said}. Below: reach of the {interval_percent(result)} interval over {images} images."
 
 
 def _entry(row: pd.Series, digits: int) -> str:

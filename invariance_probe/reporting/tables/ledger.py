@@ -11,7 +11,6 @@ from ...errors import ProbeError
 from ...probing import Result
 from ...probing.ladder.shares import LOST, ledger_shares
 from ...probing.options import SOURCES
-from ..select import level_of
 from .ladder import groups_of
 
 MOVED, ALIGNED, CHANCE = SOURCES
@@ -35,7 +34,7 @@ def ledger_table(result: Result, transform: str | None = None) -> pd.DataFrame:
             whole = result.variance[number]
             sums = errors.sum(-1, keepdims=True), whole.sum(keepdims=True)
             value = ledger_shares(*sums)[..., 0]
-            low, high = interval(ledger_shares, errors, whole, level=level_of(result))
+            low, high = interval(ledger_shares, errors, whole, level=result.level)
             rows += [
                 {
                     "layer": layer, "kind": kind, "over": over, "transforms": len(which),

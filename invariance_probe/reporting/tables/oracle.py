@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ...errors import ProbeError
 from ...probing import OracleResult, Result
 from ...probing.oracles.result import AT_LAYER, MEASURES, ON_INPUT, with_interval
+from ...probing.rungs import rung_of
+from ..select import interval_percent
 from .decimals import with_reach
 from .escaping import markdown_text
 from .latex import Cell, latex_table
@@ -20,10 +22,7 @@ Array = NDArray[np.float64]
 
 TREATMENTS = {
     "nothing": "nothing done",
-    "input_aligned": "input aligned",
-    "inverse": "maps aligned by h⁻¹",
-    "inverse_permuted": "… and channels permuted",
-    "inverse_linear": "… and channels mapped",
+    **{name: rung_of(name).treatment for name in (*ON_INPUT, *AT_LAYER) if name != "nothing"},
 }
 """What treatments are called in figures and tables."""
 
@@ -45,10 +44,9 @@ def oracle_table(result: OracleResult, transform: str | None = None) -> pd.DataF
     Raises ProbeError for an unknown transform, and where there is nothing but the identity.
     """
     rows: list[dict[str, Any]] = []
-    level = float(result.provenance.get("options", {}).get("level", 0.95))
     for kind, over, which in _groups(result, transform):
         for measure, (sums, weights) in _sums(result, which).items():
-            value, low, high = with_interval(sums, weights, level).T
+            value, low, high = with_interval(sums, weights, result.level).T
             for row, layer in enumerate(result.axes["layer"]):
                 rows.append(
                     {
@@ -94,7 +92,6 @@ def oracle_latex(
     reaches; labels begin with `label`. Parameters and errors as `oracle_markdown`.
     """
     network = str((result.provenance.get("network") or {}).get("name") or "the classifier")
-    level = float(result.provenance.get("options", {}).get("level", 0.95))
     out = []
     for kind, over, rows in _estimates(result, transform, measure):
         cells: list[list[Cell]] = [
@@ -102,7 +99,7 @@ def oracle_latex(
         ]
         said = (
             f"{measure.replace('_', ' ').capitalize()} of {network}, {over}, when an oracle aligns "
-            f"the maps of one layer. Below: reach of the {100 * level:g} % interval over "
+            f"the maps of one layer. Below: reach of the {interval_percent(result)} interval over "
             f"{len(result.labels)} images."
         )
         heads = ["layer", *TREATMENTS.values()]
@@ -173,7 +170,7 @@ def rungs_markdown(result: Result, oracle: OracleResult, transform: str) -> str:
         lines.append(_line([markdown_text(row["layer"]), *cells]))
     text = (
         f"{len(oracle.axes['image'])} evaluation images; "
-        f"{100 * float(oracle.provenance.get('options', {}).get('level', 0.95)):g} % intervals "
+        f"{interval_percent(oracle)} intervals "
         f"reach at most ±{_reach(table, rungs):.2f} (residuals) and "
         f"±{100 * _reach(table, worth):.1f} % ({measure})."
     )

@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw
 
 from ...errors import ProbeError
 from ...probing.pictures.values import LayerPictures, Pictures
+from ...probing.rungs import rung_of
 from ...running.files import write_atomically
 from ..tables.decimals import plain
-from .labels import Turn, turns
+from .labels import RUNGS, Turn, turns
 from .panels import INK, PAPER, dial, font, gauge, panel
 
 _NAMES = {
@@ -180,13 +181,11 @@ def _frame(
 
 
 def _numbers(one: LayerPictures, image: int, move: int) -> str:
-    unaligned, inverse, floor = one.residuals[image, move, 0]
-    if math.isnan(inverse):
+    values = dict(zip(RUNGS, one.residuals[image, move, 0], strict=True))
+    if math.isnan(values["inverse"]):
         return "this layer does not vary on this image"
-    return (
-        f"residual, all channels: not aligned {plain(unaligned)}, moved back {plain(inverse)}, "
-        f"input aligned {plain(floor)}"
-    )
+    told = ", ".join(f"{rung_of(rung).treatment} {plain(value)}" for rung, value in values.items())
+    return f"residual, all channels: {told}"
 
 
 def _short(text: str, most: int) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import Transform
-from ...probing.pictures.values import Pictures
+from ...probing.pictures.values import SHOWN_RUNGS, Pictures
+from ...probing.rungs import rung_of
 from ..select import closes
 
 PANELS = {
@@ -21,11 +22,7 @@ PANELS = {
 }
 """What the panels are called, in the order of reading: two rows of three."""
 
-RUNGS = {
-    "unaligned": "not aligned",
-    "inverse": "map moved back by h⁻¹",
-    "input_aligned": "input aligned instead (floor)",
-}
+RUNGS = {rung: rung_of(rung).label for rung in SHOWN_RUNGS}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 (() => {
   "use strict";
-  const RUNGS = ["unaligned", "inverse", "input_aligned"];
   const FRAME_MS = 130, CALM_MS = 1000;
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -17,6 +16,7 @@
     if (!held || root.dataset.ipvReady) return;
     root.dataset.ipvReady = "yes";
     const data = JSON.parse(held.textContent);
+    const RUNGS = Object.keys(data.rungs);
     const find = (selector) => root.querySelector(selector);
     const slider = find(".ipv-slider"), play = find(".ipv-play");
     const panels = {};

@@ -15,6 +15,7 @@ from invariance_probe.data import ImageSet, array_images
 from invariance_probe.errors import ProbeError
 from invariance_probe.networks.controls import orbit_bank
 from invariance_probe.probing import Result, probe
+from invariance_probe.probing.rungs import rung_of
 from invariance_probe.reporting import (
     plot_channel_shift,
     plot_composition,
@@ -24,7 +25,6 @@ from invariance_probe.reporting import (
     plot_tuning,
     save_figures,
 )
-from invariance_probe.reporting.drawing.style import rung_style
 
 Check = Callable[[Figure], None]
 
@@ -127,8 +127,8 @@ def test_undetermined_permutations_are_left_out_and_named(
 def test_undetermined_rungs_are_left_out_and_named(lacking: Result, check_figure: Check) -> None:
     figure = plot_residuals(lacking)
     labels = [str(part.get_label()) for part in figure.axes[0].lines]
-    assert rung_style("inverse").label in labels
-    assert rung_style("inverse_linear").label not in labels
+    assert rung_of("inverse").label in labels
+    assert rung_of("inverse_linear").label not in labels
     title = figure.legends[0].get_title().get_text().replace("\n", " ")
     assert title == ("not determined, too few samples: bound, all spatial maps; h⁻¹, linear map")
     check_figure(figure)
@@ -140,10 +140,10 @@ def test_curves_show_the_rungs_that_tell_most_and_all_on_demand(turned: Result) 
     def labels(figure: Figure) -> set[str]:
         return {str(part.get_label()) for part in figure.axes[0].lines}
 
-    hidden = {rung_style(rung).label for rung in ("inverse_permuted", "inverse_orthogonal")}
+    hidden = {rung_of(rung).label for rung in ("inverse_permuted", "inverse_orthogonal")}
     measured = turned.residuals.dropna(subset="residual")["rung"].unique()
     assert "spatial_bound" not in measured  # fewer samples than positions: never a number
-    everything = {rung_style(rung).label for rung in measured}
+    everything = {rung_of(rung).label for rung in measured}
     assert labels(plot_residuals(turned)) == everything - hidden
     assert labels(plot_residuals(turned, rungs=turned.axes["rung"])) == everything
 

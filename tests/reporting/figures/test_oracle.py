@@ -43,8 +43,8 @@ def test_the_points_are_the_tables_numbers(labelled: OracleResult) -> None:
     (ax,) = figure.axes  # the identity moves nothing and is not drawn
     table = labelled.table("rotation:90")
     drawn = {c.get_label(): c[0].get_ydata() for c in ax.containers}
-    assert drawn["maps aligned by h⁻¹"] == pytest.approx(table["inverse"].to_numpy())
-    assert drawn["… and channels mapped"] == pytest.approx(table["inverse_linear"].to_numpy())
+    assert drawn["inverse h⁻¹"] == pytest.approx(table["inverse"].to_numpy())
+    assert drawn["h⁻¹, linear map"] == pytest.approx(table["inverse_linear"].to_numpy())
     assert ax.get_title(loc="left") == "rotation:90"
     assert ax.get_ylabel() == "accuracy"
 

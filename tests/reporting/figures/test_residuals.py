@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 
 from invariance_probe.errors import ProbeError
 from invariance_probe.probing import Result
+from invariance_probe.probing.rungs import rung_of
 from invariance_probe.reporting import plot_residuals
-from invariance_probe.reporting.drawing.style import rung_style
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
 Check = Callable[[Figure], None]
 
 
 def curve(ax: Axes, rung: str) -> tuple[np.ndarray, np.ndarray]:
-    (line,) = [line for line in ax.lines if line.get_label() == rung_style(rung).label]
+    (line,) = [line for line in ax.lines if line.get_label() == rung_of(rung).label]
     return np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
 
 
@@ -148,7 +148,7 @@ def test_channel_rungs_have_curves_of_their_own(
     more = ("best_per_image", "spatial_bound", "inverse_permuted", "inverse_linear")
     made = make_result(layers=["conv1", "conv2", "conv3"], rungs=(*more, *RUNGS))
     figure = plot_residuals(made, rungs=made.axes["rung"])
-    assert {rung_style(rung).label for rung in more} <= {
+    assert {rung_of(rung).label for rung in more} <= {
         str(line.get_label()) for line in figure.axes[0].lines
     }
     check_figure(figure)

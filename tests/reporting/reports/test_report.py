@@ -240,7 +240,7 @@ def test_markdown_names_files_that_are_there(folder: Path) -> None:
     text = (folder / "report.md").read_text(encoding="utf-8")
     named = re.findall(r"\]\((figures/[^)]+)\)", text)
     assert named and all((folder / name).is_file() for name in named)
-    assert "## The answer" in text and "| moved back by h⁻¹ |" in text
+    assert "## The answer" in text and "| inverse h⁻¹ |" in text
 
 
 def test_every_figure_of_the_paper_comes_in_three_formats_with_data(folder: Path) -> None:

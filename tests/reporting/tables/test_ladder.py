@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from invariance_probe.errors import ProbeError
 from invariance_probe.probing import Result
+from invariance_probe.probing.ladder.shares import OF_INVERSE
+from invariance_probe.probing.rungs import rung_of
 from invariance_probe.reporting import ladder_table, plot_ladder, to_latex, to_markdown
-from invariance_probe.reporting.drawing.style import rung_style
-from invariance_probe.reporting.tables.ladder import READ
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
 Check = Callable[[Figure], None]
@@ -23,12 +23,12 @@ Make = Callable[..., Result]
 def test_one_transformation_is_the_result_itself(result: Result) -> None:
     table = ladder_table(result, "rotation:90")
     known = result.residuals.query("transform == 'rotation:90'")
-    own = table[~table["rung"].isin(READ)]
+    own = table[~table["rung"].isin(OF_INVERSE)]
     for column in ("layer", "rung"):
         assert own[column].tolist() == known[column].tolist()
     for column in ("residual", "low", "high"):
         np.testing.assert_allclose(own[column], known[column], rtol=1e-12)
-    for name in READ:
+    for name in OF_INVERSE:
         part = table[table["rung"] == name]["residual"]
         np.testing.assert_allclose(
             part, result.summary.query("transform == 'rotation:90'")[name], rtol=1e-12
@@ -43,7 +43,7 @@ def test_means_are_taken_per_kind_without_the_identity(result: Result) -> None:
         .groupby(["kind", "layer", "rung"], sort=False)["residual"]
         .mean()
     )
-    for row in table[~table["rung"].isin(READ)].itertuples():
+    for row in table[~table["rung"].isin(OF_INVERSE)].itertuples():
         assert row.residual == pytest.approx(known[row.kind, row.layer, row.rung], rel=1e-12)
         assert row.low <= row.residual <= row.high
     wide = table.pivot(index=["kind", "layer"], columns="rung", values="residual")
@@ -121,7 +121,7 @@ def test_the_figure_shows_the_table(
     for ax, (_, rows) in zip(figure.axes, panels, strict=True):
         rows = rows.set_index("rung")
         for rung in RUNGS:
-            (point,) = [line for line in ax.lines if line.get_label() == rung_style(rung).label]
+            (point,) = [line for line in ax.lines if line.get_label() == rung_of(rung).label]
             assert point.get_xdata() == [rows.loc[rung, "residual"]]
         written = [text.get_text() for text in ax.texts]
         assert written == [f"{rows.loc[rung, 'residual']:.2f}" for rung in RUNGS]

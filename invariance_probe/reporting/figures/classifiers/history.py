@@ -9,21 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ....errors import ProbeError
+from ....probing.rungs import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from ....training import TrainedRun
 from ...drawing.panels import given_axes
-from ...drawing.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    NARROW,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    checked_width,
-    new_figure,
-    styled,
-)
+from ...drawing.style import NARROW, checked_width, new_figure, styled
 
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 

@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from ....errors import ProbeError
+from ....probing.rungs import BLACK, VERMILLION
 from ....training.poses.statistics import (
     KINDS,
     orthogonal_regression,
@@ -34,7 +35,7 @@ from ...drawing.panels import (
     panel_room,
     titles,
 )
-from ...drawing.style import BLACK, NARROW, VERMILLION, WIDE, styled
+from ...drawing.style import NARROW, WIDE, styled
 
 Array = NDArray[np.float64]
 

@@ -17,10 +17,10 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from ....errors import ProbeError
 from ....probing.comparison.compared import Comparison
-from ....probing.options import CEILING, FLOOR
+from ....probing.rungs import CEILING, FLOOR, GREY, Style
 from ...drawing.fitting import wrapped
 from ...drawing.panels import angle_axis, scale_axis
-from ...drawing.style import GREY, NARROW, SHADE, WIDE, RungStyle, checked_width, new_figure
+from ...drawing.style import NARROW, SHADE, WIDE, checked_width, new_figure
 from ...select import CURVES, around, known, unrolled
 from ..residuals import XLABELS, move_names, turned
 
@@ -161,7 +161,7 @@ def draw(
     block: Block,
     rows: pd.DataFrame,
     columns: Columns,
-    style: RungStyle,
+    style: Style,
     spot: tuple[int, int],
 ) -> None:
     """A curve over angles or factors; marks side by side, at `spot` of so many, over names."""
@@ -182,7 +182,7 @@ def draw(
     )  # fmt: skip
 
 
-def curve(ax: Axes, x: np.ndarray, rows: pd.DataFrame, columns: Columns, style: RungStyle) -> None:
+def curve(ax: Axes, x: np.ndarray, rows: pd.DataFrame, columns: Columns, style: Style) -> None:
     """A line with its interval as a band; a lone point with a bar."""
     value, low, high = (rows[name].to_numpy(dtype=float) for name in columns)
     if len(x) == 1:
@@ -195,7 +195,7 @@ def curve(ax: Axes, x: np.ndarray, rows: pd.DataFrame, columns: Columns, style: 
 
 
 def limits(
-    ax: Axes, block: Block, rows: pd.DataFrame, style: RungStyle, spot: tuple[int, int], shade: bool
+    ax: Axes, block: Block, rows: pd.DataFrame, style: Style, spot: tuple[int, int], shade: bool
 ) -> None:
     """Thin lines at a network's floor and ceiling, and the band between them if `shade`."""
     ends = [rows[rows["quantity"] == name].set_index("transform") for name in (FLOOR, CEILING)]
@@ -295,7 +295,7 @@ def percent(comparison: Comparison) -> str:
     return f"{100 * float(comparison.provenance['bootstrap']['level']):g} %"
 
 
-def line(style: RungStyle) -> Line2D:
+def line(style: Style) -> Line2D:
     """The legend's entry of a style."""
     return Line2D(
         [], [], color=style.colour, marker=style.marker, linestyle=style.line, label=style.label

@@ -13,22 +13,22 @@ from matplotlib.patches import Patch
 
 from ....errors import ProbeError
 from ....probing.comparison.compared import Comparison
-from ....probing.ladder.shares import SHARES
-from ....probing.options import CEILING, FLOOR
-from ...drawing.style import (
+from ....probing.ladder.shares import READINGS, SHARES
+from ....probing.rungs import (
     BLACK,
     BLUE,
+    CEILING,
+    FLOOR,
     GREEN,
     GREY,
     ORANGE,
     PURPLE,
-    SHADE,
     SKY,
     VERMILLION,
-    RungStyle,
-    rung_style,
-    styled,
+    Style,
+    rung_of,
 )
+from ...drawing.style import SHADE, styled
 from ...select import known
 from .compared import (
     DIFFERENCE,
@@ -54,12 +54,6 @@ _LOOKS: tuple[tuple[str, str, Any], ...] = (
     (GREEN, "D", (0, (1, 1))), (ORANGE, "P", (0, (8, 2))), (SKY, "X", (0, (3, 1, 1, 1, 1, 1))),
     (PURPLE, "v", (0, (2, 2))), (GREY, "p", (0, (10, 1, 2, 1))),
 )  # fmt: skip
-_SHARES = {
-    "gain": RungStyle("gain", BLACK, "o", "-"),
-    "recovered": RungStyle("recovered", BLACK, "o", "-"),
-    "won_by_permutation": RungStyle("won by a permutation", ORANGE, "D", (0, (1, 1))),
-    "won_by_linear": RungStyle("won by a linear map", ORANGE, "X", "-"),
-}
 
 
 @styled
@@ -166,21 +160,20 @@ def plot_training_course(
     return figure
 
 
-def network_styles(comparison: Comparison) -> dict[str, RungStyle]:
+def network_styles(comparison: Comparison) -> dict[str, Style]:
     """Colour, mark and line of every network: the baseline black, told apart without colour."""
     others = [name for name in comparison.networks if name != comparison.baseline]
     looks = {comparison.baseline: _LOOKS[0]}
     looks |= {name: _LOOKS[1 + n % (len(_LOOKS) - 1)] for n, name in enumerate(others)}
     extra = {comparison.baseline: " (baseline)"}
-    return {n: RungStyle(n + extra.get(n, ""), *looks[n]) for n in comparison.networks}
+    return {n: Style(n + extra.get(n, ""), *looks[n]) for n in comparison.networks}
 
 
-def quantity_style(quantity: str, among: Iterable[str] = ()) -> RungStyle:
+def quantity_style(quantity: str, among: Iterable[str] = ()) -> Style:
     """Label and look of a rung, as in every figure, or of a share.
 
     >>> quantity_style("won_by_linear").label
     'won by a linear map'
     """
-    if quantity not in _SHARES:
-        return rung_style(quantity, tuple(one for one in among if one not in _SHARES))
-    return _SHARES[quantity]
+    others = tuple(one for one in among if one not in READINGS)
+    return READINGS.get(quantity) or rung_of(quantity, others)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ....probing import OracleResult, Result
+from ....probing.options import stored_level
 from ...select import kinds_of
 from ...tables.escaping import markdown_text, one_row
 from ...tables.latex import latex
@@ -79,7 +80,7 @@ def summary(runs: Runs) -> str:
     results = results or [result for _, result in runs.oracles]
     moves = joined(_each(phrase for result in results for phrase in kinds_phrases(result)))
     options = [_part(p, "options") for p in provenances]
-    levels = joined(_each(f"{100 * float(o.get('level', 0.95)):g}" for o in options))
+    levels = joined(_each(f"{100 * stored_level(p):g}" for p in provenances))
     out = [
         f"Following the theory of spatial transformers "
         f"{_cited('finnveden2021understanding', 'jansson2020inability')}, we measured with "
@@ -282,9 +283,9 @@ def _oracle_methods() -> list[str]:
 
 
 def _numerics(provenance: Mapping[str, Any]) -> list[str]:
-    options, numerics = _part(provenance, "options"), _part(provenance, "numerics")
+    numerics = _part(provenance, "numerics")
     versions = _part(provenance, "versions")
-    level = 100 * float(options.get("level", 0.95))
+    level = 100 * stored_level(provenance)
     packages = [f"{name} {versions[name]}" for name in ("python", "torch", "numpy", "scipy")
                 if versions.get(name)]  # fmt: skip
     out = [

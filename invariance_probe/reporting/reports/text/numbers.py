@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ....alignment import interval
 from ....probing import OracleResult, Result
 from ....probing.ladder.shares import LOST, quotient, read_off
-from ....probing.options import FLOOR
 from ....probing.oracles.result import with_interval
+from ....probing.rungs import FLOOR
 from ...select import kinds_of, moves_of
 from ...tables.ledger import ALIGNED, MOVED, has_ledger, ledger_table
 
@@ -206,7 +206,7 @@ def oracle_numbers(result: OracleResult) -> list[OracleNumbers]:
             differences += [inverse - nothing, inverse - undone]
         known_shares = [
             Estimate(*map(float, ends))
-            for ends in with_interval(np.stack(shares), None, _level(result))
+            for ends in with_interval(np.stack(shares), None, result.level)
         ]
         apart = _estimates(result, np.stack(differences), np.ones(len(target)))
         out.append(
@@ -258,18 +258,14 @@ def _estimate(
     def statistic(errors: Array, energy: Array) -> Array:
         return of(np.moveaxis(quotient(errors, energy), 0, -1))
 
-    low, high = interval(statistic, sums, variance, level=_level(result))
+    low, high = interval(statistic, sums, variance, level=result.level)
     value = statistic(sums.sum(-1, keepdims=True), variance.sum(keepdims=True))[0]
     return Estimate(float(value), float(low), float(high))
-
-
-def _level(result: Result | OracleResult) -> float:
-    return float(result.provenance.get("options", {}).get("level", 0.95))
 
 
 def _estimates(result: Result | OracleResult, sums: Array, weights: Array) -> list[Estimate]:
     """Σ sums / Σ weights over images with intervals, paired."""
 
-    low, high = interval(quotient, sums, weights, level=_level(result))
+    low, high = interval(quotient, sums, weights, level=result.level)
     value = quotient(sums.sum(axis=-1), weights.sum(axis=-1))
     return [Estimate(*map(float, ends)) for ends in zip(value, low, high, strict=True)]
