@@ -22,6 +22,26 @@ class ProbeError(ValueError):
         super().__init__(text if whole else one_line(text, _LONGEST_OF_ALL))
 
 
+class ForwardError(ProbeError):
+    """A network that cannot take the images that it is shown."""
+
+
+def is_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory is full, of the machine or of a device.
+
+    PyTorch has a class for devices alone: on a CPU it raises RuntimeError, known by its words.
+
+    >>> is_of_memory(RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory"))
+    True
+    """
+    words = ("can't allocate memory", "DefaultCPUAllocator: not enough memory")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
+    )
+
+
 def one_line(text: object, most: int = LONGEST) -> str:
     r"""A message as one printable line of at most `most` characters.
 

@@ -8,6 +8,8 @@ import os
 import re
 from collections.abc import Sequence
 
+from ..errors import is_of_memory
+
 # What takes less memory, by command: the first where there is something to make smaller.
 _SMALLER = {
     "probe": "use a smaller --canvas, fewer --layers or --transforms, --memory such as 500MB, or a "
@@ -44,7 +46,7 @@ def line(error: Exception, words: Sequence[str]) -> str | None:
 
 def memory_line(error: BaseException | None, words: Sequence[str]) -> str | None:
     """The line for a full memory, also one that something else reports as its cause."""
-    if not _of_memory(error):
+    if not is_of_memory(error):
         return None
     return f"out of memory{_asked(str(error))}; {remedy(words)}"
 
@@ -65,16 +67,6 @@ def remedy(words: Sequence[str]) -> str:
 def _one_at_a_time(words: Sequence[str]) -> bool:
     """Whether the batch is as small as can be."""
     return "--batch-size=1" in words or ("--batch-size", "1") in itertools.pairwise(words)
-
-
-def _of_memory(error: BaseException | None) -> bool:
-    text = str(error)
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in text
-        or "DefaultCPUAllocator: not enough memory" in text
-    )
 
 
 def _asked(text: str) -> str:

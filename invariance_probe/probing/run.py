@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..data import AnyImages, ImageSet
-from ..errors import ProbeError
+from ..errors import ForwardError
 from ..geometry import Transform
 from ..networks import Activations, Network, framed_layers
 from ..networks.network import resolved
@@ -124,9 +124,8 @@ def probe(
             example = inputs.normalise(inputs.original(inputs.load(fit[:1]))).to(place)
             try:
                 frames, left_out = framed_layers(module, asked, example)
-            except ProbeError as error:
-                if "cannot take images" in str(error):
-                    check_channels(module, example)
+            except ForwardError:
+                check_channels(module, example)
                 raise
             names = list(frames)
             for name in names:  # refuses what leaves no cell before anything is measured

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.examples.examples import Examples
-from ..errors import ProbeError
+from ..errors import ProbeError, is_of_memory
 from ..networks.keeping import evaluating
 from .recipe import Recipe
 
@@ -59,7 +59,7 @@ def probing_pass(network: nn.Module, images: Tensor, description: str) -> Tensor
         with evaluating(network), torch.no_grad():
             logits = network(images)
     except RuntimeError as error:
-        if "memory" in str(error):
+        if is_of_memory(error):
             raise
         size = f"{images.shape[1]} channel(s) of {images.shape[2]}x{images.shape[3]} px"
         reason = " ".join(str(error).split("\n")[0].split())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ...errors import ProbeError
+from ...errors import ForwardError, ProbeError, is_of_memory
 from .._words import first_line
 from ..keeping import after_pass, evaluating, keeping
 from .parts import Path, no_part, part, part_name, split_parts
@@ -138,10 +138,10 @@ def run(
             result = network(images)
     except _Stop:
         pass
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise
     except (Exception, SystemExit) as error:  # whatever a forward pass may raise, sys.exit too
-        raise ProbeError(
+        if is_of_memory(error):
+            raise
+        raise ForwardError(
             f"the network cannot take images {tuple(images.shape)}: {first_line(error)}"
         ) from error
     finally:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ...errors import is_of_memory
 from ...networks.keeping import keeping
 from ..options import AUTO, Options, memory_size
 from .memory import free_memory
@@ -77,7 +78,7 @@ def _forward(module: nn.Module, images: Tensor) -> None:
     try:
         with keeping(module), torch.inference_mode(False), torch.no_grad():
             module(images.clone())
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
+        if is_of_memory(error):
+            raise
         return  # a network whose end does not fit these images: its maps are all that is asked for

@@ -60,10 +60,14 @@ def test_any_error_of_the_network_is_one_line(error: BaseException) -> None:
         assert not network.before._forward_hooks
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_what_stops_a_program_stops_it(error: type[BaseException]) -> None:
-    with pytest.raises(error):
-        list_layers(Raises(error()), torch.rand(1, 1, 12, 12))
+FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), FULL], ids=repr)
+def test_what_stops_a_program_stops_it(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        list_layers(Raises(error), torch.rand(1, 1, 12, 12))
+    assert caught.value is error
 
 
 class NoText(Exception):
