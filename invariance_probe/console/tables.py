@@ -15,6 +15,7 @@ from ..probing.rungs import CHANNEL_RUNGS, rung_of
 
 if TYPE_CHECKING:
     from ..probing import OracleResult, Result
+    from ..running.schema import Remark
 
 LEDGER = (
     "ledger: what predicts the original's map on images that decided nothing: position (the mean "
@@ -36,7 +37,7 @@ WON = (
 def show_results(results: Sequence[Result], console: Console, *, wide: bool = False) -> None:
     """Print the ledger of telling transforms and the warnings; `wide` also all ladders."""
     console.width = max(console.width, 80)  # rather wrapped by a tiny terminal than cut
-    warnings: dict[str, None] = {}
+    warnings: dict[Remark, None] = {}
     for result in results:
         console.print(Text(_measured(result)))
         console.print()
@@ -111,15 +112,14 @@ def show_oracle(result: OracleResult, console: Console) -> None:
         console.print()
 
 
-def _gathered(warnings: Iterable[str]) -> list[str]:
+def _gathered(warnings: Iterable[Remark]) -> list[str]:
     """Warnings, the ones "grid of LAYER: ..." about several layers told once."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[Remark]] = {}
     for warning in warnings:
-        about = warning.partition(":")[0]
-        groups.setdefault(about.split(" of ")[0], []).append(warning)
-    lines = []
+        groups.setdefault(warning.kind, []).append(warning)
+    lines: list[str] = []
     for first, *others in groups.values():
-        names = [other.partition(":")[0].partition(" of ")[2] for other in others]
+        names = [other.layer for other in others]
         if len(names) < 2 or not all(names):
             lines += [first, *others]
         else:

@@ -19,7 +19,7 @@ from ..errors import ProbeError
 from ..geometry import Transform
 from ..running.hashes import content_hash
 from ..running.plots import Plots, as_html
-from ..running.schema import axes_of, check_array, check_moves, check_names
+from ..running.schema import Remark, axes_of, check_array, check_moves, check_names, remarks
 from ..running.storage import OPTIONAL, TABLES, damage_named, read_folder, write_folder
 from .options import SOURCES, stored_level
 
@@ -81,9 +81,9 @@ class Result:
     """The figures of this result: ``result.plot.residuals()`` is ``plot_residuals(result)``."""
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[Remark, ...]:
         """What a reader of the numbers must know: grid offsets, borders, dead channels."""
-        return tuple(self.provenance.get("warnings", ()))
+        return remarks(self.provenance)
 
     @property
     def level(self) -> float:

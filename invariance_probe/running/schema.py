@@ -71,6 +71,36 @@ _TEXTS = {"network": ("name", "description", "state_sha256"), "images": ("descri
           "software": ("name", "version", "commit")}  # fmt: skip
 
 
+class Remark(str):
+    """A warning of a result: a text "KIND: ..." or "KIND of LAYER: ...".
+
+    >>> remark = Remark("grid of lstm:0: the map's centre lies (2, 0) px off the image's")
+    >>> remark.kind, remark.layer, remark.said
+    ('grid', 'lstm:0', "the map's centre lies (2, 0) px off the image's")
+    """
+
+    @property
+    def kind(self) -> str:
+        """What it is about: grid, cells, borders, purity, ..."""
+        return self.partition(": ")[0].partition(" of ")[0]
+
+    @property
+    def layer(self) -> str:
+        """The layer that it is about, "" where it is about all."""
+        return self.partition(": ")[0].partition(" of ")[2]
+
+    @property
+    def said(self) -> str:
+        """The text without kind and layer."""
+        return self.partition(": ")[2]
+
+
+def remarks(provenance: Mapping[str, Any], kind: str | None = None) -> tuple[Remark, ...]:
+    """The warnings that provenance holds: all, or those of one kind."""
+    every = map(Remark, provenance.get("warnings", ()))
+    return tuple(one for one in every if kind in (None, one.kind))
+
+
 def check_table(name: str, table: pd.DataFrame) -> None:
     """Raise ValueError unless a table has its columns, each of its kind.
 

@@ -23,7 +23,7 @@ from .folders import PROVENANCE as _PROVENANCE
 from .folders import check_free as check_free
 from .folders import whole_folder as whole_folder
 from .hashes import HASH_FILE, content_hash, hash_record, same_content, table_bytes
-from .schema import check_provenance, check_table, text_columns
+from .schema import check_provenance, check_table, remarks, text_columns
 
 TABLES = (
     "residuals", "summary", "alignments", "landscape", "layers",
@@ -153,9 +153,7 @@ def _record(folder: Path) -> bytes:
 
 def altered(provenance: Mapping[str, Any]) -> list[str]:
     """What the warnings of a result say of its files; nothing where they are as they were saved."""
-    head = f"{_FILES}: "
-    return [one.removeprefix(head) for one in provenance.get("warnings", ())
-            if one.startswith(head)]  # fmt: skip
+    return [one.said for one in remarks(provenance, _FILES)]
 
 
 def _altered(contents: Mapping[str, bytes], record: bytes) -> str:

@@ -158,10 +158,7 @@ def compare(
     notes = check_same_plan(named)
     notes += [f"{name}: {one}" for name, r in named.items() for one in altered(r.provenance)]
     notes += [
-        f"{name}: {one}"
-        for name, r in named.items()
-        for one in r.warnings
-        if one.startswith("purity: ")
+        f"{name}: {one}" for name, r in named.items() for one in r.warnings if one.kind == "purity"
     ]
     paired, how, said = pair_layers(named, layers)
     base = names[0] if baseline is None else _one_of("result", baseline, names)

@@ -16,7 +16,7 @@ from ...errors import ProbeError
 from ...geometry import Transform
 from ...running.hashes import content_hash
 from ...running.plots import Plots, as_html
-from ...running.schema import axes_of, check_array, check_moves, check_names
+from ...running.schema import Remark, axes_of, check_array, check_moves, check_names, remarks
 from ...running.storage import ORACLE_TABLES, damage_named, read_folder, write_folder
 from ..ladder.assemble import described
 from ..ladder.shares import quotient
@@ -69,9 +69,9 @@ class OracleResult:
     """The figures of this result: ``result.plot.oracle()`` is ``plot_oracle(result)``."""
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[Remark, ...]:
         """What a reader of the numbers must know: grid offsets, borders, small samples."""
-        return tuple(self.provenance.get("warnings", ()))
+        return remarks(self.provenance)
 
     @property
     def level(self) -> float:

@@ -230,7 +230,7 @@ _IMPURE = (
 
 
 def _impure(result: Result | OracleResult) -> bool:
-    return any(warning.startswith("purity: ") for warning in result.warnings)
+    return any(warning.kind == "purity" for warning in result.warnings)
 
 
 def _config(result: Result | OracleResult, trust: Trust) -> tuple[ProbeConfig | None, str]:

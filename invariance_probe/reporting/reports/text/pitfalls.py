@@ -129,15 +129,15 @@ def pitfalls(
     said_by: dict[tuple[str, str], list[str]] = {}
     for name, result in results:
         for warning in result.warnings:
-            head = warning.partition(":")[0]
-            kind = next((k for k in sorted(_KNOWN, key=len, reverse=True) if head == k or
-                         head.startswith(f"{k} of ")), "")  # fmt: skip
+            kind = warning.kind if warning.kind in _KNOWN else ""
+            # The title says what a remark on all layers is about.
+            text = (kind and not warning.layer and warning.said) or warning
             if kind == "images" and _BORDER not in warning:
-                kind, warning = _NOTED, warning.partition(": ")[2]
-            said_by.setdefault((kind, warning), []).append(name)
-    for (kind, warning), names in said_by.items():
+                kind = _NOTED
+            said_by.setdefault((kind, text), []).append(name)
+    for (kind, text), names in said_by.items():
         where = f" ({joined(names)})" if several and len(names) < len(results) else ""
-        seen.setdefault(kind, []).append(_trimmed(kind, warning) + where)
+        seen.setdefault(kind, []).append(text + where)
     for name, result in results:
         if isinstance(result, Result):
             where = f" ({name})" if several else ""
@@ -165,12 +165,6 @@ def _merged(found: Sequence[Pitfall]) -> list[Pitfall]:
         held = by_title.get(one.title)
         by_title[one.title] = one if held is None else replace(held, seen=held.seen + one.seen)
     return list(by_title.values())
-
-
-def _trimmed(kind: str, warning: str) -> str:
-    """The warning without the word that the title already says."""
-    head, _, rest = warning.partition(": ")
-    return rest if head == kind and rest else warning
 
 
 def _undetermined(result: Result) -> list[str]:
