@@ -124,7 +124,7 @@ def test_rungs_drawn_together_are_told_apart(
         {name: (look[1], look[2] or channels._ALONE[name], "none")
          for name, look in channels._MOVED.items()},
         {name: look[1:] for name, look in composition._SERIES.items()},
-        oracle._LOOKS,
+        {name: (one.colour, one.marker, one.line) for name, one in oracle._LOOKS.items()},
         dict(enumerate(comparison._LOOKS)),
         {number: (*look, "none") for number, look in enumerate(baselines._LOOKS)},
         {number: (*look, "-") for number, look in enumerate(theorem._LOOKS)},
