@@ -24,7 +24,6 @@ from invariance_probe.reporting.experiments import theorem
 from invariance_probe.reporting.figures import (
     baselines,
     channels,
-    comparison,
     composition,
     gallery,
     landscape,
@@ -32,6 +31,7 @@ from invariance_probe.reporting.figures import (
 )
 from invariance_probe.reporting.figures import gain as heatmap
 from invariance_probe.reporting.figures.classifiers import poses
+from invariance_probe.reporting.figures.comparisons import comparison
 
 RUNGS = ("unaligned", "inverse", "best", "input_aligned", "resampling_floor", "other_image")
 FIGURES = [plot_residuals, plot_gain, plot_landscape, plot_ladder]
