@@ -274,11 +274,12 @@ def _ridge(
         pull = (rest.cross - start @ rest.auto) @ basis
         solved.append((values.clamp(min=0), basis, pull, start))
         turned, between = basis.T @ out.auto @ basis, out.cross @ basis
-        begun = start @ basis
-        for number, ridge in enumerate(_RIDGES):
-            weights = begun + _shrunk(pull, values.clamp(min=0), ridge)
-            error = ((weights @ turned) * weights).sum() - 2 * (weights * between).sum()
-            held_out[number] += float(error + out.target.sum())
+        # All ridges in one product.
+        weights = torch.stack([_shrunk(pull, values.clamp(min=0), ridge) for ridge in _RIDGES])
+        weights += start @ basis
+        errors = (weights * (weights.flatten(0, 1) @ turned).view_as(weights)).sum((1, 2))
+        errors -= 2 * (weights * between).sum((1, 2))
+        held_out += (errors + out.target.sum()).cpu()
     ridge = _RIDGES[_least(held_out.tolist())]
     each = [s + _shrunk(p, v, ridge) @ b.T for v, b, p, s in solved]
     if math.isinf(ridge):
