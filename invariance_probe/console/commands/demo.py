@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
@@ -27,6 +26,7 @@ PARTS = (*PROBES, "oracle")
 
 
 PAGE = "report.html"
+_DRAFT = "report.unfinished"  # where the page is made; a killed run may leave it
 
 
 def demo(
@@ -75,12 +75,14 @@ def _write_page(place: Path) -> None:
     """The report of all parts, with its viewer, as one file beside them."""
     from ...reporting import report
 
-    with talk.progress("reporting") as tell, TemporaryDirectory(dir=place) as draft:
+    draft = place / _DRAFT
+    shutil.rmtree(draft, ignore_errors=True)
+    with talk.progress("reporting") as tell:
         page = report(
-            [place / name for name in PARTS], Path(draft) / "report", viewer=True, processes=2,
+            [place / name for name in PARTS], draft, viewer=True, processes=2,
             progress=lambda text: tell(0, 0, text),
         )  # fmt: skip
-        page.replace(place / PAGE)
+    page.replace(place / PAGE)
 
 
 def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:
@@ -91,7 +93,7 @@ def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:
 
     check_free(out, overwrite=overwrite or resume, parts=PARTS, marker=PAGE)
     held = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
-    known = {PAGE, *PARTS, *(f"{name}.unfinished" for name in PROBES)}
+    known = {PAGE, _DRAFT, *PARTS, *(f"{name}.unfinished" for name in PROBES)}
     others = [name for name in held if name not in known and not is_holder(name)]
     others += [f"{n}/{f}" for n in PARTS if n in held for f in strangers(place / n)]
     if others or (place.exists() and not place.is_dir()):
