@@ -42,9 +42,10 @@ def test_it_writes_oracle_probe_and_both_together(
     assert page.startswith("rotation:90: 100.0 % correct when untransformed") and page in said
     assert f"| {100 * both['accuracy_inverse_linear']:.1f} % |" in page
     for measure in ("accuracy", "agreement", "logit_residual"):
-        value = f"{found.table('rotation:90', measure)['inverse']['conv1']:.3f} ["
-        assert value in (own / f"table_{measure}.md").read_text(encoding="utf-8")
-        assert value in (own / f"table_{measure}.tex").read_text(encoding="utf-8")
+        value = f"{found.table('rotation:90', measure)['inverse']['conv1']:.3f}"
+        assert f"{value} [" in (own / f"table_{measure}.md").read_text(encoding="utf-8")
+        latex = (own / f"table_{measure}.tex").read_text(encoding="utf-8")
+        assert rf"\below{{{value}}}" in latex
     assert len(pd.read_csv(own / "accuracy.csv")) == 5 * 3
 
     assert script.main(words) == 2

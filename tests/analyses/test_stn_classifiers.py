@@ -50,7 +50,7 @@ def test_networks_are_trained_once_and_measured(
     page = (own / "table_classifiers.md").read_text(encoding="utf-8")
     assert page in said and "2 seeds, 2 passes over 60 images" in page
     latex = (own / "table_classifiers.tex").read_text(encoding="utf-8")
-    assert r"\footnotesize mnist-r: preset quick with " in latex
+    assert "mnist-r: preset quick with " in latex and r"\caption{" in latex
     assert "2 seeds, 2 passes over 60 images. By error: " in page
     about = json.loads((own / "provenance.json").read_text(encoding="utf-8"))
     assert about["command"].startswith("python analyses/stn_classifiers.py --number 64")
