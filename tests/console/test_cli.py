@@ -242,6 +242,24 @@ def test_demo_writes_what_the_readme_promises(
     assert load_result("demo/rotations"), "a failed --overwrite leaves the old result"
 
 
+def test_a_demo_stopped_at_its_figures_goes_on(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demonstrating, "PROBES", {"rotations": "rotation:90"})
+    monkeypatch.setattr(demonstrating, "LAYERS", ("conv2",))
+
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "add_figures", stop)
+        assert run("demo", "--number", "8", "--out", "demo").exit_code == 130
+    monkeypatch.setattr(writing, "write_figures", lambda *args: [])  # the gallery is drawn
+    done = run("demo", "--number", "8", "--resume", "--out", "demo")
+    assert done.exit_code == 0, done.stderr
+    assert Path("demo/rotations/figures/gallery.svg").stat().st_size > 1000
+
+
 def test_layers_lists_maps_and_greys_the_rest() -> None:
     done = run("layers")
     assert done.exit_code == 0, done.stderr

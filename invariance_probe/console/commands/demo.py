@@ -150,7 +150,7 @@ def _same(place: Path, provenance: Mapping[str, Any], config: ProbeConfig) -> No
     from ... import __version__
     from ...running.files import differences
 
-    held = provenance.get("config") or {}
+    held = dict(provenance.get("config") or {})  # the figures are still to be drawn by it
     wanted = config.to_dict()
     for values in (held, wanted):  # chosen by the machine
         values["options"] = {**values.get("options", {}), "batch_size": None}
