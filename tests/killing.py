@@ -30,6 +30,16 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "C
 SECONDS = 600  # until a command counts as one that hangs, on a busy machine
 
 _HERE = "from invariance_probe.__main__ import main\nmain()"
+# The same parts as any demo, of two transformations instead of thirty-four.
+_SHORT_DEMO = (
+    """
+from importlib import import_module
+demo = import_module("invariance_probe.console.commands.demo")
+demo.LAYERS = ("conv1",)
+demo.PROBES = {"rotations": "rotation:90", "scalings": "scaling:2"}
+"""
+    + _HERE
+)
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _VERSION, _MAY_READ_AND_WRITE_ALL = 0x20080522, 0b110  # of Linux' capabilities
 
@@ -55,10 +65,10 @@ class Ended:
 
 
 def command(line: str) -> Command:
-    """A command line of the package, or of an analysis ("oracle_stn.py --out out")."""
+    """A command line of the package, demos of less, or of an analysis ("oracle_stn.py ...")."""
     first, *rest = line.split()
     if not first.endswith(".py"):
-        return Command(_HERE, (first, *rest))
+        return Command(_SHORT_DEMO if first == "demo" else _HERE, (first, *rest))
     place, name = str(ROOT / "analyses"), first.removesuffix(".py")
     program = f"import sys\nsys.path.insert(0, {place!r})\nimport {name}\nsys.exit({name}.main())"
     return Command(program, tuple(rest))

@@ -62,9 +62,9 @@ def held(place: Path) -> dict[str, bytes]:
 
 
 def not_one_line(said: str) -> str:
-    """What is wrong with the words of a refused command: nothing but one short line of error."""
+    """What is wrong with the words of a refused command: its last line is the only error, short."""
     lines = said.strip().splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
+    errors = [line for line in lines if line.startswith(("error: ", "Error: "))]
     if len(errors) != 1 or lines[-1] != errors[0]:
         return f"not one line of error: {said[-2000:]}"
     if any(word in said for word in ("Traceback", "Exception ignored", "Warning")):
