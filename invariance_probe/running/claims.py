@@ -115,19 +115,25 @@ def writing(folder: Path) -> Iterator[None]:
 
 def _take(folder: Path, target: Path, thread: int) -> Claim:
     above = tuple(place for place in target.parents if not place.exists())
+    lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         holder, lock = _locked(folder, target)
-    except BaseException:
+        found: tuple[str, ...] = ()
+        if lock is not None:
+            if others := _foreign(holder):
+                raise ProbeError(
+                    f"{holder} is in the way (it holds {others[0]}); move it elsewhere"
+                )
+            found = tuple(_cleaned(target, holder))
+        return Claim(target, holder, found, above, lock, thread)
+    except BaseException:  # Ctrl-C too leaves nothing
+        if lock is not None:
+            with suppress(OSError):
+                holder.rmdir()
+            os.close(lock)
         _prune(above)
         raise
-    if lock is None:
-        return Claim(target, holder, (), above, lock, thread)
-    if others := _foreign(holder):
-        os.close(lock)
-        raise ProbeError(f"{holder} is in the way (it holds {others[0]}); move it elsewhere")
-    found = tuple(_cleaned(target, holder))
-    return Claim(target, holder, found, above, lock, thread)
 
 
 def _locked(folder: Path, target: Path) -> tuple[Path, int | None]:

@@ -16,6 +16,7 @@ from invariance_probe.errors import ProbeError
 from invariance_probe.geometry import rotation
 from invariance_probe.probing import Result, load_result, probe
 from invariance_probe.running import exchange
+from invariance_probe.running.claims import claimed
 from invariance_probe.running.folders import added_files, check_free, whole_folder
 from invariance_probe.running.storage import TABLES
 
@@ -343,3 +344,13 @@ def test_results_in_sub_folders_are_replaced_as_one(result, tmp_path, overwrite)
             check_free(tmp_path / "out", overwrite=False, parts=parts)
     with pytest.raises(ProbeError, match=r"no result \(rotations, \.\.\.\)"):
         check_free(tmp_path / "out", overwrite=overwrite, parts=parts[1:])
+
+
+def test_ctrl_c_while_a_place_is_taken_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("invariance_probe.running.claims._cleaned", stop)
+    with pytest.raises(KeyboardInterrupt), claimed(tmp_path / "deep" / "out"):
+        pass
+    assert not list(tmp_path.iterdir())
