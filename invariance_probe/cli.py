@@ -55,7 +55,7 @@ def start(
 @app.command()
 def demo(
     out: opt.Out = Path("demo-out"),
-    number: Annotated[int, typer.Option(metavar="N", help="How many digits.")] = 200,
+    number: Annotated[int, typer.Option(metavar="N", help="How many digits.")] = 160,
     seed: Annotated[int, typer.Option(help="Of the draw of digits and their split.")] = 0,
     resume: opt.GoOn = False,
     overwrite: opt.Overwrite = False,

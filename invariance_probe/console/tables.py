@@ -76,10 +76,8 @@ def verdicts(result: Result) -> list[str]:
                 _percent(float(values[layer, source, part]))
                 for source, part in ((MOVED, "space"), (ALIGNED, "space"), (MOVED, "channels"))
             )
-            mapped = "" if channels == "–" else f"; other channels add {channels} %"
-            lines.append(
-                f"  {layer}: moving the map tells {moved} %, moving the input {aligned} %{mapped}"
-            )
+            mapped = "" if channels == "–" else f", channel maps {channels} % more"
+            lines.append(f"  {layer}: moved maps tell {moved} %, moved input {aligned} %{mapped}")
     return lines
 
 

@@ -242,9 +242,7 @@ def test_demo_writes_what_the_readme_promises(
     assert load_result("demo/rotations"), "a failed --overwrite leaves the old result"
 
 
-def test_a_demo_stopped_at_its_figures_goes_on(
-    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_demo_stopped_at_its_page_goes_on(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demonstrating, "PROBES", {"rotations": "rotation:90"})
     monkeypatch.setattr(demonstrating, "LAYERS", ("conv2",))
 
@@ -252,12 +250,16 @@ def test_a_demo_stopped_at_its_figures_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "add_figures", stop)
+        patch.setattr(demonstrating, "_write_page", stop)
         assert run("demo", "--number", "8", "--out", "demo").exit_code == 130
-    monkeypatch.setattr(writing, "write_figures", lambda *args: [])  # the gallery is drawn
+    draft = Path("demo.unfinished/report.unfinished")
+    draft.mkdir()  # of a run that was killed there
+    (draft / "report.md").write_text("half")
     done = run("demo", "--number", "8", "--resume", "--out", "demo")
     assert done.exit_code == 0, done.stderr
-    assert Path("demo/rotations/figures/gallery.svg").stat().st_size > 1000
+    assert Path("demo/report.html").stat().st_size > 1000
+    assert not Path("demo.unfinished").exists()
+    assert not Path("demo/report.unfinished").exists()
 
 
 def test_layers_lists_maps_and_greys_the_rest() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...probing import OracleResult, ProbeConfig, Result
 
 LAYERS = ("conv1", "relu1", "conv2", "relu2")
-PROBES = {"rotations": "rotation:-180:180:30", "scalings": "scaling:0.5:2:5"}
+PROBES = {"rotations": "rotation:-180:180:45", "scalings": "scaling:0.5:2:5"}
 ORACLE = "rotation:90 scaling:2"
 PARTS = (*PROBES, "oracle")
 
