@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +56,7 @@ def demo(
             aligned = _aligned(
                 place / "oracle", replace(config, transforms=ORACLE), network, images
             )
-            _write_page(place)
+            _write_page(place, [*results, "oracle"])
             _publish(place, out, overwrite=overwrite or resume)
     ending.written.append(out)
     tables.show_results(list(results.values()), talk.out(), wide=wide)
@@ -71,7 +71,7 @@ def demo(
         webbrowser.open(page.resolve().as_uri())
 
 
-def _write_page(place: Path) -> None:
+def _write_page(place: Path, parts: Sequence[str]) -> None:
     """The report of all parts, with its viewer, as one file beside them."""
     from ...reporting import report
 
@@ -79,7 +79,7 @@ def _write_page(place: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     with talk.progress("reporting") as tell:
         page = report(
-            [place / name for name in PARTS], draft, viewer=True, processes=2,
+            [place / name for name in parts], draft, viewer=True, processes=2,
             progress=lambda text: tell(0, 0, text),
         )  # fmt: skip
     page.replace(place / PAGE)
