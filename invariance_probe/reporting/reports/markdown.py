@@ -21,7 +21,8 @@ def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix
             if one.section == section
         ]
 
-    out += ["## The answer", *map(plain, said.answer), *shown("answer")]
+    first, *others = map(plain, said.answer)
+    out += ["## The answer", first, *shown("answer"), *others]
     out += ["\n".join(f"> {plain(one)}" for one in said.caveats)]
     out += ["## What was measured", "\n".join(f"- {plain(one)}" for one in said.what)]
     if said.ladders:
