@@ -28,14 +28,17 @@ def panel_columns(
 ) -> int:
     """How many panels stand side by side in a figure of `width` millimetres (None: at most).
 
-    As many as have `least` millimetres each beside a `margin` for labels.
+    As many as have `least` millimetres each beside a `margin` for labels, and no more than the
+    same number of rows needs: five panels stand as three and two, not as four and one.
 
-    >>> panel_columns([6]), panel_columns([6], 85), panel_columns([6, 1], 120), panel_columns([1])
-    (4, 2, 3, 1)
+    >>> panel_columns([5]), panel_columns([6], 85), panel_columns([6, 1], 120), panel_columns([1])
+    (3, 2, 3, 1)
     """
     asked = checked_width(width)
     fit = most if asked is None else max(1, int((asked - margin) // least))
-    return max(1, min(fit, most, max(blocks)))
+    fit = max(1, min(fit, most, max(blocks)))
+    _, rows = panel_rows(blocks, fit)
+    return next(fewer for fewer in range(1, fit + 1) if panel_rows(blocks, fewer)[1] == rows)
 
 
 def panel_room(columns: int, width: float | None = None, margin: float = _MARGIN) -> float:

@@ -40,7 +40,7 @@ from ..select import (
 
 _PANEL = 31.0  # millimetres, the narrowest of a figure of two columns
 _LETTER = 1.4  # millimetres of a letter at 7 points
-_ON_DEMAND = ("inverse_permuted", "inverse_orthogonal")
+_FIVE = ("unaligned", "inverse", "best", "inverse_linear", FLOOR)
 XLABELS = {
     "rotation": "angle (degrees)",
     "scaling": "scale factor",
@@ -65,14 +65,13 @@ def plot_residuals(
 
     `kind` is "rotation" (against degrees), "scaling" (against the factor, logarithmic) or another
     kind (by name); None draws every kind in the result, or in several results, in rows of its
-    own. `rungs` are by default all but the permutation and the orthogonal map, which the ladder
-    shows; `result.axes["rung"]` draws them too. Rungs that too few samples leave undetermined are
-    left out, and the legend names them. Grey is the band between floor and ceiling, coloured bands
-    are the intervals of the result; triangles mark transformations under which nothing is
-    interpolated, whose values smoothing does not lower. Runs over the full circle are closed at
-    ±180°. With `axes`, one per panel, the legend is left to the caller (`ax.legend()`). `width` is
-    millimetres: 85 is one column of a printed page, 170 two; by default one for one panel, two for
-    several.
+    own. `rungs` are by default the five that tell most; `result.axes["rung"]` draws all, and the
+    ladder shows them. Rungs that too few samples leave undetermined are left out, and the legend
+    names them. Grey is the band between floor and ceiling, coloured bands are the intervals of the
+    result; triangles mark transformations under which nothing is interpolated, whose values
+    smoothing does not lower. Runs over the full circle are closed at ±180°. With `axes`, one per
+    panel, the legend is left to the caller (`ax.legend()`). `width` is millimetres: 85 is one
+    column of a printed page, 170 two; by default one for one panel, two for several.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -89,7 +88,7 @@ def plot_residuals(
         names, taller = titles(names, room)
         row_height = (42.0 if room < 45 else 52.0) + taller
         row_height += max(depth(block, _PANEL / len(block.moves)) for block in blocks)
-        row_height += 6.0 if len(choose_rungs(blocks[0].result, rungs)) > 6 else 0.0
+        row_height += 6.0 if len(_shown(blocks[0].result, rungs)) > 6 else 0.0
         figure, chosen = panel_grid(
             sizes, row_height=row_height, extra=5.0, columns=columns, width=width
         )
@@ -134,7 +133,7 @@ def _has_exact(result: Result) -> bool:
 def _shown(result: Result, rungs: str | Iterable[str] | None) -> tuple[str, ...]:
     """The rungs asked for; by default those that tell most, so that curves stay apart."""
     chosen = choose_rungs(result, rungs)
-    return chosen if rungs is not None else tuple(r for r in chosen if r not in _ON_DEMAND)
+    return chosen if rungs is not None else tuple(r for r in chosen if r in _FIVE)
 
 
 def _legend_of(
@@ -226,8 +225,11 @@ def _panel(ax: Axes, block: Block, layer: str, rungs: Sequence[str]) -> float:
     draw(ax, by_rung, rungs, block.kind)
     if block.numeric:
         _mark_exact(ax, block.rows(layer))
-    shown = table[table["rung"].isin([*rungs, CEILING])]
-    return float(np.nan_to_num(shown[["residual", "high"]].to_numpy()).max())
+    # The ceiling's interval would squeeze everything that matters.
+    shown = table[table["rung"].isin(rungs)]
+    values = by_rung[CEILING]["residual"]
+    ends = shown.loc[shown["rung"] != CEILING, "high"]
+    return float(np.nan_to_num(np.concatenate([values, shown["residual"], ends])).max())
 
 
 def _mark_exact(ax: Axes, rows: pd.DataFrame) -> None:

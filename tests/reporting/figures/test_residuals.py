@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def table(result: Result, layer: str, rung: str, kind: str) -> tuple[np.ndarray,
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_scale_curves_are_the_table(result: Result, rung: str) -> None:
-    figure = plot_residuals(result, "scaling")
+    figure = plot_residuals(result, "scaling", rungs=RUNGS)
     for ax, layer in zip(figure.axes, result.axes["layer"], strict=True):
         for drawn, known in zip(
             curve(ax, rung), table(result, layer, rung, "scaling"), strict=True
@@ -42,7 +43,7 @@ def test_scale_curves_are_the_table(result: Result, rung: str) -> None:
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_angle_curves_are_the_table_closed_at_the_half_turn(result: Result, rung: str) -> None:
-    figure = plot_residuals(result, "rotation")
+    figure = plot_residuals(result, "rotation", rungs=RUNGS)
     for ax, layer in zip(figure.axes, result.axes["layer"], strict=True):
         x, y = curve(ax, rung)
         angles, residuals = table(result, layer, rung, "rotation")
@@ -91,6 +92,21 @@ def test_axes_have_units_and_are_shared(result: Result, check_figure: Check) -> 
     assert [ax.get_title("left") for ax in figure.axes] == [*result.axes["layer"]] * 2
     assert len(figure.legends) == 1
     check_figure(figure)
+
+
+def test_five_curves_are_drawn_and_the_interval_of_the_ceiling_sets_no_axis(
+    make_result: Callable[..., Result],
+) -> None:
+    made = make_result("rotation:-90:90:45", rungs=(*RUNGS, "spatial_bound", "inverse_linear"))
+    table = made.residuals
+    ceiling = table["rung"] == "other_image"
+    highest = table.loc[ceiling, "residual"].max()
+    made = replace(made, residuals=table.assign(high=table["high"].where(~ceiling, 9.0)))
+    (first, *_) = plot_residuals(made).axes
+    five = ("unaligned", "inverse", "best", "inverse_linear", "input_aligned")
+    assert {line.get_label() for line in first.lines} == {rung_of(rung).label for rung in five}
+    others = table.loc[~ceiling, ["residual", "high"]].to_numpy().max()
+    assert first.get_ylim()[1] == pytest.approx(1.04 * max(highest, others))
 
 
 def test_ticks_are_round_angles_and_roots_of_two(result: Result) -> None:
