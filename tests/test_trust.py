@@ -112,7 +112,7 @@ def test_no_command_calls_or_reads_what_a_result_names(
 ) -> None:
     opened: list[object] = []
     for name in ("load_network", "load_images"):
-        for module in ("config", "replayed", "pictures"):
+        for module in ("config", "verification.replay", "pictures.taking"):
             place = f"invariance_probe.probing.{module}.{name}"
             monkeypatch.setattr(place, lambda *a, **k: opened.append(a))
     alter(**hostile)

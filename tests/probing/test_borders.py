@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scenes import noise, smooth
 from torch import nn
 
 from invariance_probe import ProbeError, probe, rotation, rotations, scaling
 from invariance_probe.geometry import identity, valid_cells
 from invariance_probe.probing import baselines, oracle, take_pictures
-
-from .scenes import noise, smooth
 
 QUICK = {"resamples": 10, "channels": False}
 TURNS = [rotation(30), rotation(45)]

@@ -41,7 +41,7 @@ def test_the_citation_agrees_with_the_citation_file() -> None:
     for doi in re.findall(r'doi: "(.+)"', CFF):
         assert f"{{{doi}}}" in cite("bibtex")
     assert 'name: "The invariance_probe developers"' in CFF
-    assert f'date-released: "{__released__}"' in CFF and __released__[:4] in cite("text")
+    assert f"date-released: {__released__}\n" in CFF and __released__[:4] in cite("text")
     assert invariance_probe.cite("bibtex") == cite("bibtex")
 
 
