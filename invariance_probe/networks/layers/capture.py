@@ -36,7 +36,7 @@ def check_module(network: object) -> None:
             "the network is a TorchScript program, whose layers cannot be watched; give the Python "
             "network, and the program as its checkpoint"
         )
-    if any(weights.is_meta for weights in network.parameters()):
+    if any(weights.is_meta for weights in network.parameters() if not is_lazy(weights)):
         raise ProbeError("the network has no values (device meta); give it weights first")
 
 
