@@ -608,8 +608,8 @@ def test_the_telling_transforms_are_the_known_ones() -> None:
 
 
 def test_the_same_warning_about_many_layers_is_told_once() -> None:
-    many = [f"grid of layer{i}: off by {i} px" for i in (1, 2, 3)]
-    assert tables._gathered(["images: filled with 0", *many]) == [
+    many = [Remark(f"grid of layer{i}: off by {i} px") for i in (1, 2, 3)]
+    assert tables._gathered([Remark("images: filled with 0"), *many]) == [
         "images: filled with 0",
         "grid of layer1: off by 1 px",
         "likewise layer2, layer3; their numbers are in provenance.json",

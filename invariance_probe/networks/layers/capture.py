@@ -24,6 +24,10 @@ class _Stop(BaseException):
     """Ends a forward pass early; a BaseException, so no `except Exception` on the way eats it."""
 
 
+def _on_meta(weights: Tensor) -> bool:
+    return not is_lazy(weights) and weights.is_meta  # lazy ones have no answer yet
+
+
 def check_module(network: object) -> None:
     """ProbeError for what is no module, or one whose layers cannot be watched."""
     if isinstance(network, type):
@@ -36,7 +40,7 @@ def check_module(network: object) -> None:
             "the network is a TorchScript program, whose layers cannot be watched; give the Python "
             "network, and the program as its checkpoint"
         )
-    if any(weights.is_meta for weights in network.parameters() if not is_lazy(weights)):
+    if any(map(_on_meta, network.parameters())):
         raise ProbeError("the network has no values (device meta); give it weights first")
 
 
