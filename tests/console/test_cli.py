@@ -25,6 +25,7 @@ from invariance_probe import cli, load_result
 from invariance_probe.console import reading, tables, talk, writing
 from invariance_probe.console.commands import demo as demonstrating
 from invariance_probe.networks import LayerInfo, MnistCNN, default_layers
+from invariance_probe.running.schema import Remark
 from invariance_probe.running.storage import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -200,8 +200,8 @@ def test_progress_ends_at_its_total():
         assert len(set(totals)) == 1
         assert list(done) == sorted(done)
         assert done[-1] == totals[0]
-        # originals, scales, three transforms on 4 + 5 images; the aligned input of two on 5.
-        assert totals[0] == 9 + 3 * 9 + 2 * 5 + (4 if changes else 0)
+        # originals, scales, three transforms and the aligned input of two, on 4 + 5 images
+        assert totals[0] == 9 + 3 * 9 + 2 * 9 + (4 if changes else 0)
         assert any("rotation:30" in text for text in texts)
 
 

@@ -80,6 +80,10 @@ SMALLEST_GAP = 1e-9
 """Of which shares are given, in units of a residual."""
 
 
+_quiet = np.errstate(divide="ignore", invalid="ignore")  # of a layer that never varies
+
+
+@_quiet
 def share(residuals: Array, rungs: Sequence[str], name: str) -> Array:
     """(top − reached)/(top − floor) of residuals (..., rungs), for a name of `SHARES`.
 
@@ -97,6 +101,7 @@ def quotient_of_gap(won: Array, gap: Array) -> Array:
         return np.where(gap > SMALLEST_GAP, won / gap, np.nan)
 
 
+@_quiet
 def left(residuals: Array, rungs: Sequence[str], name: str) -> Array:
     """Excess or attribution of residuals (..., rungs).
 
@@ -126,6 +131,7 @@ def quotient(errors: Array, variance: Array) -> Array:
         return errors / variance
 
 
+@_quiet
 def ledger_shares(errors: Array, variance: Array) -> Array:
     """Shares of the variance (..., parts + 1, R) that nested predictions win, and what is lost.
 
