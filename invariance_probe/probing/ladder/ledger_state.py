@@ -97,9 +97,10 @@ class LedgerState:
                 continue
             rows[:, which, source] = ledger.errors(maps, original, self.mask).cpu()
         y = original.double()
+        square = y.square().sum()
         for source, maps in enumerate((moved, aligned)):
             x = maps.double()
-            sums = [x.square().sum(), (x * y).sum(), y.square().sum()]
+            sums = [x.square().sum(), (x * y).sum(), square]
             self._squares[which, source] += torch.stack(sums)
             if self._small:
                 self._means[which, source] += x.sum(0).flatten(1)

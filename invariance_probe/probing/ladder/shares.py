@@ -79,7 +79,6 @@ LOST = "lost"
 SMALLEST_GAP = 1e-9
 """Of which shares are given, in units of a residual."""
 
-
 _quiet = np.errstate(divide="ignore", invalid="ignore")  # of a layer that never varies
 
 
@@ -115,9 +114,8 @@ def left(residuals: Array, rungs: Sequence[str], name: str) -> Array:
     if name == "excess":
         return inverse - floor
     grid = residuals[..., list(rungs).index("resampling_floor")]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        anyway = np.square((np.sqrt(np.maximum(floor, 0)) + np.sqrt(np.maximum(grid, 0))) / 2)
-        return np.where(inverse > SMALLEST_GAP, anyway / inverse, np.nan)
+    anyway = np.square((np.sqrt(np.maximum(floor, 0)) + np.sqrt(np.maximum(grid, 0))) / 2)
+    return np.where(inverse > SMALLEST_GAP, anyway / inverse, np.nan)
 
 
 def read_off(residuals: Array, rungs: Sequence[str], name: str) -> Array:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from ...alignment import PARTS, interval
 from ...errors import ProbeError
 from ...probing import Result
-from ...probing.ladder.shares import LOST, ledger_shares
+from ...probing.ladder.ledger_state import ledger_rows
 from ...probing.options import SOURCES
 from .ladder import groups_of
 
@@ -27,25 +24,15 @@ def ledger_table(result: Result, transform: str | None = None) -> pd.DataFrame:
     nothing but the identity.
     """
     check_ledger(result)
-    rows: list[dict[str, Any]] = []
+    tables = []
     for kind, over, which in groups_of(result, transform):
+        about = [{"kind": kind, "over": over, "transforms": len(which)}]
         for number, layer in enumerate(result.axes["layer"]):
-            errors = result.extra[f"ledger/{layer}"][which].mean(axis=0)
+            errors = result.extra[f"ledger/{layer}"][which].mean(axis=0, keepdims=True)
             whole = result.variance[number]
-            sums = errors.sum(-1, keepdims=True), whole.sum(keepdims=True)
-            value = ledger_shares(*sums)[..., 0]
-            low, high = interval(ledger_shares, errors, whole, level=result.level)
-            rows += [
-                {
-                    "layer": layer, "kind": kind, "over": over, "transforms": len(which),
-                    "source": source, "part": part, "share": value[place], "low": low[place],
-                    "high": high[place], "images": len(whole),
-                }
-                for s, source in enumerate(SOURCES)
-                for p, part in enumerate((*PARTS, LOST))
-                for place in [(s, p)]
-            ]  # fmt: skip
-    return pd.DataFrame(rows)
+            rows = ledger_rows(errors, whole, layer, about, result.level)
+            tables.append(rows.assign(images=len(whole)))
+    return pd.concat(tables, ignore_index=True)
 
 
 def check_ledger(result: Result) -> None:
