@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import sys
@@ -120,14 +121,28 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
 
 def state_sha256(module: nn.Module) -> str:
-    """Hash of all parameters and buffers, by name and value."""
+    """Hash of all parameters, buffers and extra states, by name and value."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         if isinstance(value, torch.Tensor):
             flat = value.detach().cpu().contiguous()
             digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}".encode())
             digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:  # what get_extra_state gave
+            digest.update(f"{name} {_written(value)}".encode())
     return digest.hexdigest()
+
+
+def _written(value: object) -> str:
+    """Plain values as JSON, tensors among them by all their numbers, others by their kind."""
+    try:
+        return json.dumps(
+            value,
+            default=lambda v: v.tolist() if isinstance(v, torch.Tensor) else type(v).__name__,
+            skipkeys=True,
+        )
+    except (ValueError, RecursionError):  # it holds itself
+        return type(value).__name__
 
 
 def _given(

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..weights.order import COUNTER
 
@@ -64,5 +64,5 @@ def _order(module: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
     return [
         (key.rpartition(".")[2], tuple(value.shape))
         for key, value in module.state_dict().items()
-        if not key.endswith(COUNTER)
+        if isinstance(value, Tensor) and not key.endswith(COUNTER)
     ]

@@ -7,16 +7,19 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from ...errors import ProbeError
 from .._words import few, first_line, shown
 from ._restoring import restored_on_error
-from .match import Fit, by_own_rules, matched, mismatch, weights_of
+from .match import Fit, by_own_rules, matched, mismatch, weights_of, with_extras
 from .order import in_order
-from .read import State, checkpoint_sha256, file_sha256, load_state, metadata, read_state
+from .read import EXTRA, State, checkpoint_sha256, file_sha256, load_state, metadata, read_state
 from .renaming import Naming, renamed, under
+
+T = TypeVar("T")
 
 _IN_ORDER = (
     "weights were matched in their order, not by name: padding, strides, eps and activations are "
@@ -64,19 +67,25 @@ def load_checkpoint(
     tensors = state.tensors if prefix is None else under(state.tensors, prefix, own)
     for naming in _namings(tensors, own, by_order):
         found, good = matched(naming, network, own)
+        extras = {
+            f"{name}.{EXTRA}".removeprefix("."): value
+            for name, value in _by_module(state.extras, prefix, naming).items()
+        }
+        found, fitting = with_extras(found, extras, network)
         found = replace(
             found, kind=state.kind, entry=state.entry, others=state.others,
             part=_part(state, tensors, prefix),
             doubts=(*found.doubts, *(_IN_ORDER if by_order and naming.how else ())),
         )  # fmt: skip
-        versions = _versions(state, prefix, naming)
-        if not (found.mistyped or _refusal(network, naming.tensors, versions, strict=True)):
+        versions = _by_module(state.versions, prefix, naming)
+        given = {**naming.tensors, **extras}
+        if not (found.mistyped or _refusal(network, given, versions, strict=True)):
             return by_own_rules(found, naming)
     if naming.rivals and not allow_partial:
         raise ProbeError(_undecided(path, naming))
     if not good or not (allow_partial or found.complete):
         raise ProbeError(mismatch(Path(path), found, naming, tensors, own))
-    if error := _refusal(network, good, versions, strict=False):
+    if error := _refusal(network, {**good, **fitting}, versions, strict=False):
         raise ProbeError(
             f"the network does not take the weights of {shown(path)}: {first_line(error)}"
         ) from error
@@ -108,19 +117,19 @@ def _namings(
         yield other
 
 
-def _versions(state: State, prefix: str | None, naming: Naming) -> dict[str, int]:
-    """The versions of the file's modules, by the names that they have in the network."""
+def _by_module(about: Mapping[str, T], prefix: str | None, naming: Naming) -> dict[str, T]:
+    """What a file says of its modules, by the names that they have in the network."""
     start = "" if prefix is None else _dotted(prefix)
-    inside = [(f"{name}.", version) for name, version in state.versions.items()]
+    inside = [(f"{name}.", value) for name, value in about.items()]
     return {
-        naming.module(name[len(start) :].removesuffix(".")): version
-        for name, version in inside
+        naming.module(name[len(start) :].removesuffix(".")): value
+        for name, value in inside
         if name.startswith(start)
     }
 
 
 def _refusal(
-    network: nn.Module, tensors: Mapping[str, Tensor], versions: Mapping[str, int], *, strict: bool
+    network: nn.Module, state: Mapping[str, Any], versions: Mapping[str, int], *, strict: bool
 ) -> Exception | None:
     """Load weights, or leave the network as it was and return the error that it raised.
 
@@ -130,7 +139,7 @@ def _refusal(
     own = getattr(network.state_dict(), "_metadata", {})
     first: Exception | None = None
     for about in ({name: {"version": number} for name, number in versions.items()}, own):
-        given = OrderedDict(tensors)
+        given = OrderedDict(state)
         given._metadata = about  # type: ignore[attr-defined]
         try:
             with restored_on_error(network), warnings.catch_warnings():

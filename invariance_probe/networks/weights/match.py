@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from .._words import few, shown
 from .order import COUNTER, agrees_in_order
+from .read import EXTRA
 from .renaming import Naming
 
 _COMPUTED = ("parametrizations.", "weight_orig", "weight_g", "weight_v")
@@ -136,10 +138,36 @@ def matched(
     return fit, good
 
 
+def with_extras(
+    found: Fit, extras: Mapping[str, Any], network: nn.Module
+) -> tuple[Fit, dict[str, Any]]:
+    """The fit with what modules save beside their tensors, and what of it the network takes.
+
+    A module may keep there what its answer depends on (scales, tables, switches), so that one
+    whose part is missing is no more loaded than one whose weight is.
+    """
+    takers = [
+        f"{name}.{EXTRA}".removeprefix(".")
+        for name, module in network.named_modules(remove_duplicate=False)
+        if type(module).set_extra_state is not nn.Module.set_extra_state
+    ]
+    good = {key: value for key, value in extras.items() if key in takers}
+    held = network.state_dict()
+    own = [key for key in takers if not isinstance(held.get(key), Tensor)]
+    fit = replace(
+        found,
+        loaded=found.loaded + len(good),
+        missing=(*found.missing, *(key for key in own if key not in good)),
+        unexpected=(*found.unexpected, *(key for key in extras if key not in good)),
+    )
+    return fit, good
+
+
 def by_own_rules(found: Fit, naming: Naming) -> Fit:
     """The fit of a checkpoint that the network took as a whole, whatever its names and shapes."""
     changed = [*found.unexpected, *found.misshaped]
-    broken = [key for key in changed if not bool(naming.tensors[key].float().isfinite().all())]
+    values = [(key, naming.tensors[key]) for key in changed if key in naming.tensors]
+    broken = [key for key, value in values if not bool(value.float().isfinite().all())]
     settled = few(map(shown, changed or found.missing))
     return replace(
         found, loaded=len(naming.tensors), missing=(), unexpected=(), misshaped=(),
@@ -211,6 +239,12 @@ def mismatch(
 def _hint(found: Fit, state: Mapping[str, Tensor]) -> str:
     """The likely reason of a mismatch and what to do."""
     missing, unexpected = set(found.missing), set(found.unexpected)
+    if not found.misshaped and all(key.endswith(EXTRA) for key in (*missing, *unexpected)):
+        return (
+            "these are no tensors but what modules save beside them (get_extra_state), which "
+            "safetensors cannot hold: give the file of torch.save, or load the rest with "
+            "--allow-partial (allow_partial=True)"
+        )
     wrong = (*found.misshaped, *found.mistyped)
     if missing and unexpected:
         first = found.missing[0]

@@ -20,6 +20,7 @@ from ._archives import damage_named, read_pickled, read_zip
 from .renaming import without_prefixes
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
+EXTRA = "_extra_state"  # the key under which PyTorch saves what a module's get_extra_state gives
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
 _LEVELS = 3
 _NAME = 255  # bytes of a file's name
@@ -33,7 +34,8 @@ class State:
     `kind` is "safetensors", "torch.save", "TorchScript" or "torch.export"; `entry` names the
     entry that was taken ("state_dict", or "ema.model" for one within another; "" for all of the
     file), `others` the entries of tensors that were not. `versions` are those that its modules had
-    in the file, {module: version}, by which PyTorch's layers know how they were saved.
+    in the file, {module: version}, by which PyTorch's layers know how they were saved; `extras` is
+    what modules saved beside their tensors (`get_extra_state`), {module: plain values}.
     """
 
     tensors: dict[str, Tensor]
@@ -41,6 +43,7 @@ class State:
     entry: str = ""
     others: tuple[str, ...] = ()
     versions: Mapping[str, int] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 def file_sha256(path: str | Path) -> str:
@@ -241,14 +244,24 @@ def _chosen(content: Any, path: Path, kind: str, entry: str | None) -> State:
         raise ProbeError(
             f"{shown(path)} holds a {type(inner).__name__}, not a state dict {{key: tensor}}"
         )
-    odd = [shown(key) for key, value in inner.items() if not _is_dense(value)]
-    if odd or not inner:
+    extras = {
+        str(key).rpartition(".")[0]: value
+        for key, value in inner.items()
+        if _last(key) == EXTRA and not isinstance(value, Tensor)
+    }
+    plain = {key: v for key, v in inner.items() if _last(key) != EXTRA or isinstance(v, Tensor)}
+    odd = [shown(key) for key, value in plain.items() if not _is_dense(value)]
+    if odd or not plain:
         holds = f"{few(odd)} beside or instead of plain tensors" if odd else "nothing"
         if others and entry is None:
             holds += f"; ask for one of its entries by name ({few(map(shown, others))})"
         raise ProbeError(f"{shown(path)} holds no state dict {{key: tensor}}: it has {holds}")
-    tensors = {str(key): value for key, value in inner.items()}
-    return State(tensors, kind, ".".join(taken), tuple(others), _versions(inner))
+    tensors = {str(key): value for key, value in plain.items()}
+    return State(tensors, kind, ".".join(taken), tuple(others), _versions(inner), extras)
+
+
+def _last(key: object) -> str:
+    return str(key).rpartition(".")[2]
 
 
 def _versions(content: object) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrizations, weight_norm
 
 from invariance_probe.errors import ProbeError
 from invariance_probe.networks import Fit, load_checkpoint
+from invariance_probe.probing.provenance import state_sha256
 
 
 class Tied(nn.Module):
@@ -208,3 +209,59 @@ def test_every_kind_of_float_is_cast(dtype: torch.dtype, tmp_path: Path) -> None
               for key, value in made.state_dict().items()}  # fmt: skip
     assert loaded(stored, fresh, tmp_path).complete
     assert torch.equal(fresh[0].weight, stored["0.weight"].float())
+
+
+class Switched(nn.Module):
+    """A layer that saves what its answer depends on beside its tensors, as plain values."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps * self.factor
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"factor": self.factor, "seen": [1, (2, "three")]}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.factor = state["factor"]
+
+
+def switched(factor: float = 1.0) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), Switched(factor))
+
+
+@pytest.mark.parametrize("start", ["", "module."])
+@pytest.mark.parametrize("partial", [False, True])
+def test_extra_state_of_plain_values_is_loaded_under_every_name(
+    tmp_path: Path, start: str, partial: bool
+) -> None:
+    saved, made = switched(3.0), switched()
+    state = {start + key: value for key, value in saved.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "weights.pt")
+    fit = load_checkpoint(made, tmp_path / "weights.pt", partial)
+    images = torch.rand(1, 1, 8, 8)
+    assert fit.complete and made[1].factor == 3.0
+    assert torch.equal(made(images), saved(images))
+
+
+@pytest.mark.parametrize(("given", "taken"), [("more", "unexpected"), ("less", "missing")])
+def test_extra_state_on_one_side_only_is_refused_unless_partial(
+    tmp_path: Path, given: str, taken: str
+) -> None:
+    plain = nn.Sequential(nn.Conv2d(1, 2, 3))
+    saved, made = (switched(), plain) if given == "more" else (plain, switched())
+    torch.save(saved.state_dict(), tmp_path / "weights.pt")
+    before = copy.deepcopy(made)
+    with pytest.raises(ProbeError, match=rf"1 {taken} \(1\._extra_state\).*--allow-partial"):
+        load_checkpoint(made, tmp_path / "weights.pt")
+    assert all(map(torch.equal, before.parameters(), made.parameters()))
+    fit = load_checkpoint(made, tmp_path / "weights.pt", allow_partial=True)
+    assert fit.loaded == 2 and "_extra_state" in fit.warnings[0]
+
+
+def test_extra_state_is_part_of_a_networks_hash() -> None:
+    one, other = switched(1.0), switched(2.0)
+    other.load_state_dict({**one.state_dict(), "1._extra_state": {"factor": 2.0}})
+    assert state_sha256(one) != state_sha256(other)
