@@ -31,9 +31,9 @@ class Kept:
     """What a network holds, to be put back: tensors, plain attributes, and what these hold.
 
     Parameters and buffers, also of lazy modules; lists, dictionaries, sets, arrays, generators of
-    random numbers and plain objects that hang on the modules; hooks, modes and `requires_grad`;
-    and the random streams of PyTorch, NumPy and Python. What functions enclose and what lies
-    outside the network is not followed.
+    random numbers and plain objects that hang on the modules or their classes; hooks, modes and
+    `requires_grad`; and the random streams of PyTorch, NumPy and Python. What functions enclose
+    and what lies outside the network is not followed.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -74,6 +74,7 @@ class Kept:
         held = getattr(thing, "__dict__", None)
         if isinstance(thing, nn.Module):
             self._parts.append(_of_class(thing))
+            self._classes(type(thing), depth)
         if isinstance(held, dict):
             self._parts.append(_of_container(held))
             self._all((*held.values(),), depth)
@@ -83,12 +84,23 @@ class Kept:
             self._parts.append(_of_slots(thing, names, values))
             self._all((*values.values(),), depth)
 
+    def _classes(self, kind: type, depth: int) -> None:
+        """What a module's classes hold for all of their modules, such as a counter of calls."""
+        for each in kind.__mro__:
+            if id(each) not in self._seen and not _librarys(each):
+                self._seen[id(each)] = each
+                self._parts.append(_of_class_values(each))
+                self._all((*_class_values(each).values(),), depth)
+
     def _all(self, things: tuple[Any, ...], depth: int) -> None:
         for thing in things:
             self._follow(thing, depth)
 
 
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type, torch.dtype, torch.device)
+_VALUES = (
+    str, bytes, int, float, complex, bool, type(None), Tensor, np.ndarray, dict, list, set, deque,
+)  # fmt: skip
 _OPAQUE = (
     Tensor, np.ndarray, torch.Generator, random.Random, np.random.Generator, tuple,
     types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType,
@@ -101,8 +113,35 @@ def _own(thing: Any, depth: int) -> bool:
     """
     if isinstance(thing, nn.Module):
         return True
-    room = type(thing).__module__.partition(".")[0]
-    return depth < _DEEP and room != "torch" and room not in sys.stdlib_module_names
+    return depth < _DEEP and not _librarys(type(thing))
+
+
+def _librarys(kind: type) -> bool:
+    """Whether a class is the standard library's or PyTorch's."""
+    room = kind.__module__.partition(".")[0]
+    return room == "torch" or room in sys.stdlib_module_names
+
+
+def _class_values(kind: type) -> dict[str, Any]:
+    """The data among a class' attributes; methods, properties and what Python adds are none."""
+    return {
+        name: value
+        for name, value in vars(kind).items()
+        if not name.startswith("__") and isinstance(value, _VALUES)
+    }
+
+
+def _of_class_values(kind: type) -> Restore:
+    before = _class_values(kind)
+
+    def put_back() -> bool:
+        now = _class_values(kind)
+        changed = [n for n in {**before, **now} if n not in now or now[n] is not before.get(n, now)]
+        for name in changed:
+            setattr(kind, name, before[name]) if name in before else delattr(kind, name)
+        return bool(changed)
+
+    return put_back
 
 
 def _slots(kind: type) -> list[str]:

@@ -7,7 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -277,3 +277,22 @@ def test_without_weights_there_is_nothing_to_measure() -> None:
     assert [layer.size for layer in list_layers(network, IMAGES[:1])] == [(14, 14), (14, 14)]
     with pytest.raises(ProbeError, match=r"'0.weight' .* no value yet .* run the network once"):
         probe(network, ["0"], ["rotation:90"], IMAGES, resamples=10)
+
+
+def test_what_a_class_keeps_for_all_its_modules_is_left_as_it_came() -> None:
+    class Counted(nn.Module):
+        calls = 0
+        sizes: ClassVar[list[int]] = []
+
+        def forward(self, maps: Tensor) -> Tensor:
+            Counted.calls += 1
+            Counted.sizes.append(maps.shape[-1])
+            Counted.last = maps.detach()
+            return maps
+
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), Counted())
+    for name, use in USES.items():
+        with suppress(ProbeError):
+            use(network)
+        left = Counted.calls, Counted.sizes, hasattr(Counted, "last")
+        assert left == (0, [], False), name

@@ -93,9 +93,9 @@ def read_pixels(
 
 
 def read_brightest(opener: Opener, shown: str, home: str = "folder") -> int:
-    """Return the largest value of a grey image of 16 bits, of 65535."""
+    """Return the largest value of a grey image of 16 bits, of 65535, or of any other, of 255."""
     with _named(shown, home), opener() as stream, opened(stream) as image:
-        return int(np.asarray(image).max())
+        return int(np.asarray(image if _is_deep(image) else image.convert("RGB")).max())
 
 
 def plain(text: str) -> str:

@@ -41,4 +41,4 @@ def faint_notes(most: int, where: str) -> list[str]:
     ]
 
 
-__all__ = ["DEEPEST", "depth_notes", "faint_notes"]
+__all__ = ["DEEPEST", "FAINT", "depth_notes", "faint_notes"]

@@ -17,14 +17,14 @@ from ..decoding.photograph import Damaged, Header, plain, read_brightest, read_h
 from ..decoding.workers import check_workers, in_order
 from ..sizes import Size, as_size, fit_parity, rotation_reach, size_text
 from ._counted import CountedNote
-from ._depth import depth_notes
+from ._depth import FAINT, depth_notes, faint_notes
 from .image_set import ImageSet, with_border_note
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 _NAMED = 50  # damaged images that a note names; beyond, it counts them
-_LOOKED = 64  # images of 16 bits in which the largest value is looked for
+_LOOKED = 64  # images in which the largest value is looked for
 
 
 class Store(Protocol):
@@ -119,6 +119,7 @@ def photo_set(
     size = _common_size(headers, wanted, shown)
     said = [*left_out, *notes, *_size_notes(kept, names, headers, wanted, size, shown)]
     said += _deep_notes(store, kept, headers, where, workers)
+    said += _faint_notes(store, kept, headers, where)
     reduced = {i: n for i, n, h in zip(kept, names, headers, strict=True) if h.reduced}
     if reduced:
         text = "have 16 bits a channel with colour or transparency, of which the upper 8 are read"
@@ -259,16 +260,32 @@ def _deep_notes(
     if not deep:
         return []
     looked = deep[:: -(-len(deep) // _LOOKED)]
-
-    def brightest(index: int) -> int:
-        try:
-            return read_brightest(partial(store.open, index), store.shown(index), store.home)
-        except Damaged:  # told when the image is asked for
-            return 0
-
-    most = max(in_order(brightest, looked, workers))
+    most = max(in_order(partial(_brightest, store), looked, workers))
     some = f" (in {len(looked)} of {len(deep)} looked at)" if len(looked) < len(deep) else ""
     return depth_notes(most, f"{where}: ", some)
+
+
+def _faint_notes(
+    store: Store, kept: Sequence[int], headers: Sequence[Header], where: str
+) -> list[str]:
+    """Return the note on images of 8 bits that are all but black, such as masks of 0 and 1.
+
+    They are decoded until one is met that is not, which mostly is the first.
+    """
+    plain = [index for index, header in zip(kept, headers, strict=True) if not header.deep]
+    most = 0
+    for index in plain[:: -(-len(plain) // _LOOKED)] if plain else []:
+        most = max(most, _brightest(store, index))
+        if most > FAINT:
+            break
+    return faint_notes(most, f"{where}: ")
+
+
+def _brightest(store: Store, index: int) -> int:
+    try:
+        return read_brightest(partial(store.open, index), store.shown(index), store.home)
+    except Damaged:  # told when the image is asked for
+        return 0
 
 
 def _turned(other: dict[int, str], count: int, channels: int) -> list[str]:

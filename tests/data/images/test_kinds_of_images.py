@@ -266,3 +266,21 @@ def test_notes_count_what_is_used(tmp_path: Path) -> None:
     assert (some.available, some.take(2).available, images.available) == (9, 9, None)
     assert some.take([1, 2]).notes == ()
     assert replace(some, description="x").take(1).notes[0].startswith("1 of 1 images are grey")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+@pytest.mark.parametrize("most", [1, 16, 200])
+def test_files_of_8_bits_that_are_all_but_black_are_told(
+    tmp_path: Path, mode: str, most: int
+) -> None:
+    for number in range(3):
+        pixels = np.zeros((40, 40), dtype=np.uint8)
+        pixels[10:20, number] = most
+        Image.fromarray(pixels).convert(mode).save(tmp_path / f"{number}.png")
+    notes = [note for note in image_folder(tmp_path, 20).notes if "values up to" in note]
+    if most == 200:
+        assert not notes
+    else:
+        (note,) = notes
+        assert f"values up to {most} of 255" in note
+        assert f"multiply them by {255 // most} before" in note
