@@ -72,7 +72,10 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         finished(command(line), place)
     # Small enough to stand on the disk, and long enough to be stopped.
-    many = "probe --layers conv2 --transforms rotation:90 --number 64 --batch-size 1 --save-every 0"
+    many = (
+        "probe --layers conv2 --transforms rotation:90 --number 64 --batch-size 1 --save-every 0 "
+        "--no-ledger"
+    )
     for line, pattern in (
         (f"{many} --out begun", "begun.unfinished/state.json"),
         (_TRAIN.replace("=60", "=600") + " --out halted", "halted/config.json"),
@@ -190,7 +193,7 @@ def test_full(name: str, room: int, furnished: Path, work: Path, wanted: dict[st
         return
     # A measurement that did not fit goes on, or begins again, to the same bytes.
     filler.unlink()
-    remount(disk, "size=64m")
+    remount(disk, "size=256m")
     on = GOES_ON[family] + " --no-figures" * (name == "probe-plain")
     if code == 2 and (run(command(on), work).code or "-over" in name):
         finished(command(LINES[name]), work)

@@ -261,6 +261,13 @@ def test_a_demo_stopped_at_its_page_goes_on(in_tmp: Path, monkeypatch: pytest.Mo
     assert Path("demo/report.html").stat().st_size > 1000
     assert not Path("demo.unfinished").exists()
     assert not Path("demo/report.unfinished").exists()
+    before = {path: path.read_bytes() for path in Path("demo").rglob("*") if path.is_file()}
+    again = run("demo", "--number", "8", "--resume", "--out", "demo")  # as after a kill at the end
+    assert (again.exit_code, again.stdout) == (0, done.stdout)
+    other = run("demo", "--number", "10", "--resume", "--out", "demo")
+    assert other.exit_code == 2
+    assert "belongs to another demo (number: 8 -> 10)" in other.stderr
+    assert before == {path: path.read_bytes() for path in Path("demo").rglob("*") if path.is_file()}
 
 
 def test_layers_lists_maps_and_greys_the_rest() -> None:

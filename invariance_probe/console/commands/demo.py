@@ -44,7 +44,9 @@ def demo(
     check_place(out)
     with writing.place(out):
         place = unfinished_folder(out)
-        _check(out, place, resume=resume, overwrite=overwrite)
+        whole = _check(out, place, resume=resume, overwrite=overwrite)
+        if whole:
+            place = out
         config = ProbeConfig(layers=LAYERS, number=number, options=Options(seed=seed))
         network = load_network(config)
         images = load_images(config, network)
@@ -56,8 +58,9 @@ def demo(
             aligned = _aligned(
                 place / "oracle", replace(config, transforms=ORACLE), network, images
             )
-            _write_page(place, [*results, "oracle"])
-            _publish(place, out, overwrite=overwrite or resume)
+            if not whole:
+                _write_page(place, [*results, "oracle"])
+                _publish(place, out, overwrite=overwrite or resume)
     ending.written.append(out)
     tables.show_results(list(results.values()), talk.out(), wide=wide)
     if wide:
@@ -85,8 +88,11 @@ def _write_page(place: Path, parts: Sequence[str]) -> None:
     page.replace(place / PAGE)
 
 
-def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse what cannot be begun or gone on with; make room where a demo is to be replaced."""
+def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Refuse what cannot be begun or gone on with; make room where a demo is to be replaced.
+
+    Whether the demo to go on with is finished: killed after its page took its place, or later.
+    """
     from ...running.claims import is_holder
     from ...running.folders import check_free, strangers
     from ...running.resume import check_none
@@ -100,11 +106,13 @@ def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> None:
         raise ProbeError(
             f"{place} is in the way of an unfinished demo; move it, or name another --out"
         )
-    if resume and not held:
+    whole = resume and not held and all((out / name).exists() for name in (PAGE, *PROBES, "oracle"))
+    if resume and not held and not whole:
         raise ProbeError(f"no unfinished demo waits at {place}; leave --resume away to begin one")
     if not resume:
         check_none(place, {} if held else None, overwrite, "a demo")
         shutil.rmtree(place, ignore_errors=True)
+    return whole
 
 
 def _probed(place: Path, config: ProbeConfig, network: Network, images: ImageSet) -> Result:
