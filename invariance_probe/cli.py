@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ._version import __version__
-from .console import ending, reading, signals, talk, writing
+from .console import ending, machine, reading, signals, talk, writing
 from .console import options as opt
 from .console import training_options as learn
 from .console import trust_options as allow
@@ -61,6 +61,7 @@ def demo(
     overwrite: opt.Overwrite = False,
     wide: opt.Wide = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    json: opt.Json = False,
 ) -> None:
     """Probe the embedded network on the embedded digits, and write one page about it."""
     demonstrating.demo(
@@ -111,6 +112,7 @@ def probe(
     overwrite: opt.Overwrite = False,
     save_every: opt.SaveEvery = 60.0,
     trust: allow.Trust = False,
+    json: opt.Json = False,
 ) -> None:
     """Probe a network on images; write tables and figures."""
     given = {
@@ -150,6 +152,7 @@ def show_layers(
     canvas: opt.Canvas = None,
     layers: opt.ListedLayers = None,
     everything: opt.AllLayers = False,
+    json: opt.Json = False,
 ) -> None:
     """List the layers of a network and where their cells sit."""
     from .console.commands import layers as layer_tables
@@ -168,12 +171,14 @@ def show_layers(
         if image_channels is not None:
             built = replace(built, channels=image_channels)
         size = reading.canvas_size(canvas) or built.canvas
-        table, notes = layer_tables.layers(
-            built, size, reading.words(layers), everything, report, talk.out().width
+        shown = layer_tables.layers(
+            built, size, reading.words(layers), everything or json, report, talk.out().width
         )
-    talk.out().print(table)
-    for note in [*layer_tables.about(built, reading.canvas_size(canvas)), *notes]:
+    talk.out().print(shown.table)
+    notes = [*layer_tables.about(built, reading.canvas_size(canvas)), *shown.notes]
+    for note in notes:
         talk.say(note, "dim")
+    machine.dump({"network": built.name, "canvas": size, "notes": notes, "layers": shown.rows})
 
 
 @app.command()
@@ -226,6 +231,7 @@ def compare(
     resamples: opt.SameResamples = None,
     figures: opt.Figures = True,
     overwrite: opt.Overwrite = False,
+    json: opt.Json = False,
 ) -> None:
     """Compare networks or checkpoints probed under one plan, image by image."""
     comparing.compare(
@@ -308,6 +314,7 @@ def verify(
     image_set: allow.TrustedImages = None,
     data_root: allow.TrustedRoot = None,
     trust: allow.Trust = False,
+    json: opt.Json = False,
 ) -> None:
     """Check that the numbers of stored results hold; exits with 1 if some do not."""
     reporting.verify(
@@ -340,6 +347,7 @@ def train(
     overwrite: opt.Overwrite = False,
     tensorboard: learn.TensorBoard = None,
     trust: allow.Trust = False,
+    json: opt.Json = False,
 ) -> None:
     """Train a classifier, with or without spatial transformers, once per seed."""
     architecture = {"backbone": backbone, "family": family, "width": width}
@@ -368,6 +376,7 @@ def evaluate(
     figures: learn.EvaluationFigures = None,
     overwrite: opt.Overwrite = False,
     trust: allow.Trust = False,
+    json: opt.Json = False,
 ) -> None:
     """Measure the test errors of trained runs over several fresh passes."""
     training.evaluate(

@@ -10,6 +10,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from . import machine
+
 Network = Annotated[
     str | None,
     Option(
@@ -187,6 +189,7 @@ Memory = Annotated[
 Wide = Annotated[
     bool, Option("--wide", help="Print all tables, and not the ledger alone.", show_default=False)
 ]
+Json = Annotated[bool, machine.JSON]
 GoOn = Annotated[
     bool,
     Option(

@@ -28,14 +28,25 @@ TIMED = 2.0  # seconds of work by which the rest is judged
 LONG = 600.0  # seconds of work that are announced before most of it is done
 
 
+machine = False
+"""Whether stdout belongs to one JSON object."""
+
+
+def only_json(asked: bool) -> bool:
+    """Keep everything but the JSON object from stdout, or nothing: the callback of `--json`."""
+    global machine
+    machine = asked
+    return asked
+
+
 def main() -> bool:
     """Whether this process is the one that talks, among those of torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def out() -> Console:
-    """Where results go; nowhere in all processes but the first."""
-    return Console(highlight=False, quiet=not main())
+    """Where results go; nowhere in all processes but the first, and beside a JSON object."""
+    return Console(highlight=False, quiet=machine or not main())
 
 
 def err(always: bool = False) -> Console:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from .. import ending, reading, talk, writing
+from .. import ending, machine, reading, talk, writing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,6 +64,9 @@ def compare(
         )  # fmt: skip
     ending.written.append(out)
     show(found, reading.words(quantities))
+    machine.dump(
+        {"folder": out, "baseline": found.baseline, "notes": found.notes, "table": found.table}
+    )
     talk.say(f"tables{' and figures' * figures}: {out}", "bold")
 
 

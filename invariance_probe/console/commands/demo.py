@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from .. import ending, talk, writing
+from .. import ending, machine, talk, writing
 from ..stopping import stopping
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ def demo(
     if wide:
         tables.show_oracle(aligned, talk.out())
     page = out / PAGE
+    machine.dump(
+        {
+            "page": page,
+            **{name: machine.result_values(result) for name, result in results.items()},
+            "oracle": machine.oracle_values(aligned),
+        }
+    )
     talk.say(f"tables: {', '.join(str(out / name) for name in PARTS)}", "bold")
     talk.say(f"the page to read: open {shlex.quote(str(page))}", "bold")
     if show:

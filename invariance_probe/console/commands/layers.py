@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich import box
@@ -32,6 +32,15 @@ _STAR = " *"
 
 
 @dataclass(frozen=True)
+class Listing:
+    """The layers of a network: a table, sentences to print below it, and its rows as values."""
+
+    table: Table
+    notes: list[str]
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class _Row:
     """One line: a layer, or equal siblings from the first to the last, and how much is inside."""
 
@@ -53,8 +62,8 @@ def layers(
     everything: bool,
     report: Report,
     width: int = 120,
-) -> tuple[Table, list[str]]:
-    """The layers of a network as a table, and sentences to print below it."""
+) -> Listing:
+    """The layers of a network and where their cells sit; `patterns` and `everything` choose."""
     module = network.module
     example = torch.zeros(1, network.channels, *canvas)
     found = list_layers(module, example)
@@ -89,7 +98,19 @@ def layers(
     hidden = len(found) - sum(len(row.layers) for row in rows)
     if hidden and not patterns:
         notes.append(f"{hidden} inner layers are not shown; list them with --all")
-    return table, notes
+    values = [_values(one, frames.get(one.name), one.name in chosen) for one in firsts]
+    return Listing(table, notes, values)
+
+
+def _values(one: LayerInfo, frame: LayerFrame | None, chosen: bool) -> dict[str, Any]:
+    """What the table says of a layer, pairs as (x, y) and sizes as (rows, columns)."""
+    said = {"layer": one.name, "kind": one.kind, "shape": one.shape, "channels": one.channels,
+            "map": one.size, "default": chosen}  # fmt: skip
+    if frame is None:
+        return said
+    return {**said, "jump": frame.jump, "start": frame.start,
+            "centre_offset": frame.centre_offset, "method": frame.method,
+            "error": frame.error}  # fmt: skip
 
 
 def about(network: Network, canvas: tuple[int, int] | None) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import ProbeError
-from .. import ending, reading, talk, writing
+from .. import ending, machine, reading, talk, writing
 from ..stopping import stopping
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def _finish(
     remove(unfinished_folder(out))
     ending.written.append(out)
     tables.show_results([result], talk.out(), wide=True)
+    machine.dump({"folder": out, **machine.result_values(result)})
     talk.say(f"tables{' and figures' * figures}: {out}", "bold")
     talk.say(f"next, one page to read: invariance-probe report {shlex.quote(str(out))}", "bold")
 

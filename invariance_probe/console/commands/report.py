@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .. import ending
+from .. import ending, machine
 from ..talk import progress, say
 from ..writing import place
 
@@ -56,7 +56,7 @@ def verify(runs: Sequence[Path], *, images: int, full: bool, trust: Trust) -> No
         False: ("FAILS", "red"),
         None: ("not checked", "dim"),
     }
-    sound = True
+    sound, told = True, {}
     for run in runs:
         for folder in result_folders(run):
             with progress(f"checking {folder.name}") as tell:
@@ -66,10 +66,12 @@ def verify(runs: Sequence[Path], *, images: int, full: bool, trust: Trust) -> No
             for one in checks:
                 word, style = words[one.holds]
                 say(f"  {one.what}: {word}; {one.detail}", style)
+            told[folder] = [vars(one) for one in checks]
             sound = sound and holds(checks)
     say(
         "the numbers hold" if sound else "some numbers do not hold", "bold" if sound else "bold red"
     )
+    machine.dump({"holds": sound, "results": told})
     if not sound:
         raise typer.Exit(1)
 

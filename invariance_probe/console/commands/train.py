@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from .. import ending, reading, talk
+from .. import ending, machine, reading, talk
 from ..stopping import stopping
 
 if TYPE_CHECKING:
@@ -103,8 +103,10 @@ def train(
     if not talk.main():
         return
     ending.written.append(out)
-    for seed, about in run.metadata.items():
-        talk.say(f"seed {seed}: test error {100 * float(about['test_error']):.2f} % (one pass)")
+    errors = {seed: float(about["test_error"]) for seed, about in run.metadata.items()}
+    for seed, error in errors.items():
+        talk.say(f"seed {seed}: test error {100 * error:.2f} % (one pass)")
+    machine.dump({"folder": out, "test_error": errors})
     talk.say(f"networks and history: {out}", "bold")
 
 
@@ -212,7 +214,9 @@ def evaluate(
         text = guarded(table).to_csv(index=False, lineterminator="\n")
         write_atomically(out, text.encode())
         ending.written.append(out)
-    talk.out().print(_errors(summarise_errors(table)))
+    summary = summarise_errors(table)
+    talk.out().print(_errors(summary))
+    machine.dump({"summary": summary, "passes": table})
     if out is not None:
         talk.say(f"table: {out}", "bold")
     if figures is not None:
