@@ -108,6 +108,7 @@ class Content:
     methods: str
     references: tuple[Entry, ...]
     content_hash: str
+    hash_note: str
 
 
 def content(runs: Runs) -> Content:
@@ -166,6 +167,7 @@ def content(runs: Runs) -> Content:
         methods=as_text(paragraphs(runs)),
         references=tuple(used(provenances)),
         content_hash=runs.content_hash,
+        hash_note=runs.hash_note,
     )  # fmt: skip
 
 

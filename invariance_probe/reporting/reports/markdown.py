@@ -11,7 +11,10 @@ from .tables import ladder_markdown, plain, treatments_markdown
 
 def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix: str) -> str:
     """The whole file; figures are looked for as FOLDER/NAME.SUFFIX beside it."""
-    out = [f"# {plain(said.title)}", f"Content hash `{said.content_hash}`"]
+    out = [
+        f"# {plain(said.title)}",
+        f"Content hash `{said.content_hash}` {said.hash_note}".rstrip(),
+    ]
 
     def shown(section: str) -> list[str]:
         return [

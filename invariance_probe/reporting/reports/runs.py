@@ -11,6 +11,7 @@ from pathlib import Path
 from ...errors import ProbeError
 from ...probing import OracleResult, Result, load_oracle, load_result
 from ...running.hashes import combined
+from ...running.storage import altered
 
 Results = Result | OracleResult | str | Path
 
@@ -53,6 +54,12 @@ class Runs:
         if len(hashes) == 1:
             return hashes[0]
         return combined({str(number): value for number, value in enumerate(hashes)})
+
+    @property
+    def hash_note(self) -> str:
+        """What the hash is not, where files may have been altered; else ""."""
+        unlike = any(altered(run.result.provenance) for run in self.all)
+        return "of files that are not known to be as they were measured" if unlike else ""
 
 
 def as_runs(results: Results | Iterable[Results]) -> Runs:

@@ -62,8 +62,9 @@ def paragraphs(runs: Runs) -> str:
     out: list[str] = []
     for sentences in _grouped(runs):
         out.append(one_row(" ".join(sentences)))
+    note = f", {runs.hash_note}" if runs.hash_note else ""
     tail = (
-        f"The content hash of these results (SHA-256) is {runs.content_hash}; "
+        f"The content hash of these results (SHA-256) is {runs.content_hash}{note}; "
         "a stored result is checked and replayed by invariance-probe verify."
     )
     return _BREAK.join([*out, tail]) + "\n"
