@@ -1,12 +1,16 @@
-"""What a file is that is neither weights nor images, by its first bytes, and what to do with it."""
+"""What a file is that is neither weights nor images to measure, and what to do with it."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 HEAD = 512
 """Bytes of a file that are enough to know it by."""
+
+FILES = "files.json"
+"""The list of the files that a command has written into a folder."""
 
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file):/+(.*)", re.IGNORECASE | re.DOTALL)
 _PACKED = {
@@ -33,6 +37,15 @@ _IMAGES = {
     b"BM": "a BMP image",
 }
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+
+
+def listed(path: Path) -> set[str]:
+    """The names in a list of files; none where it is missing or damaged."""
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {name for name in files if isinstance(name, str)}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
 
 
 def foreign(head: bytes, name: str = "") -> str:

@@ -191,7 +191,7 @@ def ended(line: Sequence[str]) -> Ended:
         wrong = f"{type(error).__name__}: {str(error)[:200]}"
     elif "Traceback" in done.output:
         wrong = "a traceback"
-    elif done.exit_code not in (0, 2, 130) or (done.exit_code == 130 and seconds < STOPPED):
+    elif done.exit_code not in (0, 2, 130) or (done.exit_code == 130 and seconds < 0.9 * STOPPED):
         wrong = f"exit code {done.exit_code}"
     elif done.exit_code == 2 and (len(said) != 1 or last != said[0]):
         wrong = f"not one line of error: {last[:200]!r}"

@@ -64,13 +64,13 @@ def known_as(out: Path) -> str:
 
 
 def check_apart(out: Path, images: str | None) -> None:
-    """Refuse an output among the photographs: the next run would measure its figures."""
-    if images is None or not os.path.isdir(images):
+    """Refuse an output among the photographs: the next run would take it for some of them."""
+    if images in (None, "digits") or not os.path.isdir(images):
         return
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(images)):
         raise ProbeError(
-            f"--out {out} is in the folder of the images, {images}; the next run would measure its "
-            "figures, name a place outside"
+            f"--out {out} is in the folder of the images, {images}, where the next run would take "
+            "it for some of them; name a place outside"
         )
 
 

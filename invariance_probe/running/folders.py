@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .._foreign import FILES, listed
 from ..errors import ProbeError
 from .claims import claimed, writing
 from .exchange import exchange
@@ -17,9 +18,6 @@ from .hashes import HASH_FILE
 
 PROVENANCE = "provenance.json"
 """The file by which a folder is known as a result."""
-
-FILES = "files.json"
-"""The list of the files that a command has written into a folder."""
 
 FIGURES = "figures"
 
@@ -105,20 +103,11 @@ def strangers(folder: Path, parts: tuple[str, ...] = ()) -> list[str]:
 
 def _listed(folder: Path, parts: tuple[str, ...]) -> set[str]:
     """What the lists of a folder, of its figures and its parts name, relative to the folder."""
-    names = {FILES, HASH_FILE, *_names(folder / FILES), *_names(folder / HASH_FILE)}
+    names = {FILES, HASH_FILE, *listed(folder / FILES), *listed(folder / HASH_FILE)}
     for inner in (FIGURES, *parts):
         if (folder / inner).is_dir() and not (folder / inner).is_symlink():
             names |= {f"{inner}/{name}" for name in _listed(folder / inner, ())}
     return names
-
-
-def _names(path: Path) -> set[str]:
-    """The names in a list of files; none where it is missing or damaged."""
-    try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {name for name in files if isinstance(name, str)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return set()
 
 
 def _all_files(folder: Path) -> set[str]:
@@ -210,11 +199,11 @@ def added_files(folder: Path, owner: Path | None = None) -> Iterator[Path]:
         draft = claim.draft()
         yield draft
         with _reached(folder):
-            made, listed = _all_files(draft), _names(folder / FILES) | {FILES}
+            made, known = _all_files(draft), listed(folder / FILES) | {FILES}
             kept = _flat(folder) - made if folder.exists() else set()
         for name in sorted(kept - {FILES}):
             _taken_over(target / name, draft / name)
-        names = sorted(made | (kept & listed) - {FILES})
+        names = sorted(made | (kept & known) - {FILES})
         text = json.dumps({"files": names}, indent=2, ensure_ascii=False) + "\n"
         (draft / FILES).write_text(text, encoding="utf-8")
         target.parent.mkdir(parents=True, exist_ok=True)

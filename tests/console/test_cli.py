@@ -270,6 +270,36 @@ def test_a_demo_stopped_at_its_page_goes_on(in_tmp: Path, monkeypatch: pytest.Mo
     assert before == {path: path.read_bytes() for path in Path("demo").rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "probe --images photos --layers conv2 --transforms rotation:90 --out photos/res",
+        "probe --images photos --layers conv2 --transforms rotation:90 --out photos",
+        "animate --images photos --layers conv2 --transforms rotation:90 --out photos/a/new.gif",
+        "train CNN --data photos --canvas 28x28 --width 0.1 --set iterations=1 --out photos/run",
+    ],
+)
+def test_nothing_is_written_among_the_photographs(in_tmp: Path, line: str) -> None:
+    for number in range(12):
+        place = Path("photos", "ab"[number % 2], f"{number}.png")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((28, 28), 20 * number, np.uint8)).save(place)
+    before = sorted(Path.cwd().rglob("*"))
+    done = run(*line.split())
+    assert done.exit_code == 2, done.output
+    assert "is in the folder of the images" in done.stderr
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_digits_are_no_folder_of_images(in_tmp: Path) -> None:
+    Path("digits").mkdir()
+    done = run(
+        "probe", "--images", "digits", "--number", "8", "--layers", "conv2", "--transforms",
+        "rotation:90", "--resamples", "20", "--no-figures", "--out", "digits/res",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+
+
 def test_layers_lists_maps_and_greys_the_rest() -> None:
     done = run("layers")
     assert done.exit_code == 0, done.stderr

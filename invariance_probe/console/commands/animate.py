@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from .. import ending, reading, talk
+from .. import ending, reading, talk, writing
 
 if TYPE_CHECKING:
     from ...probing.pictures.values import Pictures
@@ -38,6 +38,8 @@ def animate(
         chosen["number"] = [image if number is None or number < 0 else number]
     if channel is not None:
         chosen["channels"] = [channel]
+    if out is not None:
+        writing.check_apart(out, given["images"])
     with talk.progress("taking pictures") as chosen["progress"]:
         pictures = _pictures(run, given, chosen, trust)
     from ...reporting.viewer import animation_frames, viewer_page, write_animation

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
-from .. import ending, machine, reading, talk
+from .. import ending, machine, reading, talk, writing
 from ..stopping import stopping
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def train(
         )
     place = device or "cpu"
     reading.check_device(place)
+    from ...data.catalogue import example_names
     from ...training import TrainConfig, architecture_for, preset, train_run
     from ...training.runs.config import check_trusted_data
     from ...training.runs.trained_run import run_config, run_examples
@@ -65,6 +66,8 @@ def train(
         check_trusted_data(config, trust, out)
     else:
         data, name = given["data"] or "mnist-r", given["preset"] or "quick"
+        if data.lower() not in example_names():
+            writing.check_apart(out, data)
         root = given["data_root"]
         recipe = preset(name, data).changed(changes or {})
         from ...networks import Architecture

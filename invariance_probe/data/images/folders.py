@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..._foreign import HEAD, foreign, pictured
+from ..._foreign import FILES, HEAD, foreign, listed, pictured
 from ...errors import ProbeError
 from ..decoding.photograph import plain
 from ._counted import CountedNote
@@ -104,8 +104,9 @@ def image_folder(
 
     `workers` threads decode a batch; values and order do not depend on their number.
 
-    Raises ProbeError for a folder that is missing, empty or mixes images with class sub-folders, a
-    file that cannot be read (damaged pixels: when its batch is asked for), and mixed channels.
+    Raises ProbeError for a folder that is missing, empty or mixes images with class sub-folders,
+    or holds figures that this package drew, a file that cannot be read (damaged pixels: when its
+    batch is asked for), and mixed channels.
 
     Convention: canvas and sizes are (rows, columns); the canvas is centred in the source.
     """
@@ -208,10 +209,20 @@ def _find(folder: Path, links: _Links) -> tuple[list[str], tuple[str, ...] | Non
             "give a folder of .jpg, .png or other image files"
         )
     if flat:
+        _check_no_figures(folder, listed(folder / FILES) & set(flat))
         for name in flat:
             _note_link(folder / name, name, links)
         return sorted(flat, key=natural_key), None
     return sorted(images_below, key=natural_key), tuple(below)
+
+
+def _check_no_figures(folder: Path, drawn: set[str]) -> None:
+    """Refuse to measure figures that this package drew among the photographs."""
+    if drawn:
+        raise ProbeError(
+            f"folder '{plain(str(folder))}' holds figures of a result ('{plain(min(drawn))}'), "
+            "which would be measured with the photographs; move the result elsewhere"
+        )
 
 
 def _is_image(name: str) -> bool:
@@ -223,6 +234,7 @@ def _walk(folder: Path, top: str, links: _Links) -> Iterator[str]:
     # A link to the folder itself, or to one above it, would put other classes into this one.
     above = Path(links.root)
     seen = {links.root, *map(str, above.parents)}
+    drawn: set[str] = set()
     for place, below, names in os.walk(folder / top, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
@@ -231,11 +243,15 @@ def _walk(folder: Path, top: str, links: _Links) -> Iterator[str]:
             continue
         seen.add(real)
         out = not Path(real).is_relative_to(above)
+        if FILES in names:
+            within = Path(place).relative_to(folder)
+            drawn |= {(within / name).as_posix() for name in listed(Path(place) / FILES)}
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in names:
             if _is_image(name):
                 path = Path(place) / name
                 inside = path.relative_to(folder).as_posix()
+                _check_no_figures(folder, drawn & {inside})
                 if out:
                     links.outside.append(inside)
                 else:

@@ -263,6 +263,16 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
         image_folder(tmp_path)
 
 
+@pytest.mark.parametrize("drawn", ["ladder.png", "figures/ladder.png", "cats/page/ladder.png"])
+def test_figures_of_a_result_are_not_measured(tmp_path: Path, drawn: str) -> None:
+    below = "cats/" * drawn.startswith("cats")
+    for name in (f"{below}a.png", drawn):
+        save(tmp_path / name, photo(40, 40))
+    (tmp_path / drawn).with_name("files.json").write_text('{"files": ["ladder.png"]}')
+    with pytest.raises(ProbeError, match=rf"holds figures of a result \('{drawn}'\), .*; move"):
+        image_folder(tmp_path, 28)
+
+
 def test_unreadable_files_are_named(folder: Path) -> None:
     for name, content in {
         "broken.jpg": b"this is no picture",
