@@ -113,6 +113,9 @@ RUNGS = tuple(RUNG)
 CHANNEL_RUNGS = tuple(name for name, rung in RUNG.items() if rung.group == "channel")
 FLOOR, CEILING = "input_aligned", "other_image"
 
+TELLING = ("unaligned", "inverse", "best", "inverse_linear", FLOOR)
+"""The rungs that tell most, which are shown where there is no room or time for all."""
+
 _SPARE = tuple(
     (colour, marker, line)
     for line in ((0, (5, 1, 1, 1)), (0, (10, 2)), (0, (2, 2)))

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...probing import Result
-from ...probing.rungs import CEILING, FLOOR, rung_of
+from ...probing.rungs import CEILING, FLOOR, TELLING, rung_of
 from ..drawing.fitting import legend_below
 from ..drawing.panels import (
     angle_axis,
@@ -40,7 +40,6 @@ from ..select import (
 
 _PANEL = 31.0  # millimetres, the narrowest of a figure of two columns
 _LETTER = 1.4  # millimetres of a letter at 7 points
-_FIVE = ("unaligned", "inverse", "best", "inverse_linear", FLOOR)
 XLABELS = {
     "rotation": "angle (degrees)",
     "scaling": "scale factor",
@@ -133,7 +132,7 @@ def _has_exact(result: Result) -> bool:
 def _shown(result: Result, rungs: str | Iterable[str] | None) -> tuple[str, ...]:
     """The rungs asked for; by default those that tell most, so that curves stay apart."""
     chosen = choose_rungs(result, rungs)
-    return chosen if rungs is not None else tuple(r for r in chosen if r in _FIVE)
+    return chosen if rungs is not None else tuple(r for r in chosen if r in TELLING)
 
 
 def _legend_of(

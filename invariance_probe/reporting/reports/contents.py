@@ -24,7 +24,14 @@ from .text.citing import used
 from .text.methods import as_text, kinds_phrases, paragraphs
 from .text.numbers import Estimate, KindNumbers, OracleNumbers, kind_numbers, oracle_numbers
 from .text.pitfalls import Pitfall, pitfalls
-from .text.story import answer, caveats, channel_sentence, oracle_sentence, search_sentence
+from .text.story import (
+    answer,
+    caveats,
+    channel_sentence,
+    headline,
+    oracle_sentence,
+    search_sentence,
+)
 from .text.wording import joined, plural
 
 Numbers = TypeVar("Numbers", KindNumbers, OracleNumbers)
@@ -93,6 +100,7 @@ class Content:
     title: str
     version: str
     what: tuple[str, ...]
+    headline: str
     answer: tuple[str, ...]
     caveats: tuple[str, ...]
     kinds: tuple[KindNumbers, ...]
@@ -136,6 +144,7 @@ def content(runs: Runs) -> Content:
         title=f"Alignment of feature maps: {name} under {joined(list(dict.fromkeys(found)))}",
         version=__version__,
         what=tuple(_what(runs)),
+        headline=headline(kinds, oracles),
         answer=tuple(answer(kinds, oracles)),
         caveats=tuple(caveats(kinds, levels, images)),
         kinds=tuple(kinds),
@@ -312,6 +321,7 @@ def as_json(said: Content) -> str:
         "runs": {part.name: {"kind": part.kind, "content_hash": part.content_hash}
                  for part in said.parts},
         "what": said.what,
+        "headline": said.headline,
         "answer": said.answer,
         "caveats": said.caveats,
         "ladders": [_ladder_json(ladder) for ladder in said.ladders],

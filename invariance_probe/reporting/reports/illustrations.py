@@ -39,6 +39,7 @@ class Illustration:
 _SECTIONS = {
     "channel_shift": "channels", "moved": "channels", "composition": "channels",
     "tuning_rotation": "channels", "tuning_scaling": "channels",
+    "ladder": "experts", "gain": "experts", "spread": "experts",
     "ledger": "answer", "landscape_angle": "search", "landscape_scale": "search",
 }  # fmt: skip
 _TITLES = {

@@ -24,22 +24,8 @@ def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix
             if one.section == section
         ]
 
-    first, *others = map(plain, said.answer)
-    out += ["## The answer", first, *shown("answer"), *others]
-    out += ["\n".join(f"> {plain(one)}" for one in said.caveats)]
-    out += ["## What was measured", "\n".join(f"- {plain(one)}" for one in said.what)]
-    if said.ladders:
-        out.append("## The ladder")
-        meanings = {row.title: row.meaning for ladder in said.ladders for row in ladder.rows}
-        out.append("\n".join(f"- **{name}**: {text}" for name, text in meanings.items() if text))
-        for ladder in said.ladders:
-            out += [f"### {plain(ladder.over)} ({ladder.run})", ladder_markdown(ladder).rstrip()]
-        out += shown("ladder")
-    if said.search or shown("search"):
-        out += ["## Is there a better movement than h⁻¹?", *map(plain, said.search)]
-        out += shown("search")
-    if said.channels or shown("channels"):
-        out += ["## Channels", *map(plain, said.channels), *shown("channels")]
+    out += ["## The answer", f"**{plain(said.headline)}**", *shown("answer")]
+    out += [*map(plain, said.answer), "\n".join(f"> {plain(one)}" for one in said.caveats)]
     if said.treatments:
         out += ["## The classifier", *map(plain, said.treated)]
         for one in said.treatments:
@@ -48,6 +34,19 @@ def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix
         if said.refused:
             out.append("\n".join(f"- {plain(name)}: {plain(why)}" for name, why in said.refused))
         out += shown("oracle")
+    out += ["## What was measured", "\n".join(f"- {plain(one)}" for one in said.what)]
+    if said.ladders:
+        out.append("## The ladder")
+        meanings = {row.title: row.meaning for ladder in said.ladders for row in ladder.rows}
+        out.append("\n".join(f"- **{name}**: {text}" for name, text in meanings.items() if text))
+        for ladder in said.ladders:
+            out += [f"### {plain(ladder.over)} ({ladder.run})", ladder_markdown(ladder).rstrip()]
+        out += [*shown("ladder"), *shown("experts")]
+    if said.search or shown("search"):
+        out += ["## Is there a better movement than h⁻¹?", *map(plain, said.search)]
+        out += shown("search")
+    if said.channels or shown("channels"):
+        out += ["## Channels", *map(plain, said.channels), *shown("channels")]
     out.append("## Pitfalls that applied")
     for pit in said.pitfalls:
         seen = "\n".join(f"- {plain(line)}" for line in pit.seen)

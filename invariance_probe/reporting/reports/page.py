@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...probing.ladder.shares import READINGS, SHARES
-from ...probing.rungs import RUNG
+from ...probing.rungs import RUNG, TELLING
 from ..tables.escaping import guarded, printable
 from .contents import Content, Ladder, LadderRow, as_json
 from .drawing import Drawn
@@ -77,6 +77,7 @@ def page(
         policy=_policy(styles, scripts), data=json_block(as_json(said)),
         bibtex=as_bibtex(said.references), known={*RUNG, *READINGS}, interval=interval, share=share,
         bar=bar,
+        telling={*TELLING, "gain"},
     )  # fmt: skip
     return printable(text)
 
@@ -108,7 +109,7 @@ def bar(ladder: Ladder, row: LadderRow, place: int) -> Markup:
 
 
 def _order(one: Shown) -> int:
-    """Curves come before the ladder's figure, which repeats its table, and single images last."""
+    """The ladder's figure, which repeats its table, comes late, and single images last."""
     names = ("residuals", "gain", "ladder", "spread")
     return next((place for place, name in enumerate(names) if name in one.name), 0)
 
@@ -116,12 +117,12 @@ def _order(one: Shown) -> int:
 def _sections(said: Content, figured: set[str], extras: Sequence[Extra]) -> list[tuple[str, str]]:
     there = [
         ("answer", "Answer", True),
+        *((extra.name, extra.title, True) for extra in extras),
+        ("numbers", "In numbers", True),
+        ("oracle", "Classifier", bool(said.treatments)),
         ("measured", "What was measured", True),
         ("ladder", "Ladder", bool(said.ladders)),
-        ("search", "Better movements", bool(said.search) or "search" in figured),
-        *((extra.name, extra.title, True) for extra in extras),
-        ("channels", "Channels", bool(said.channels) or "channels" in figured),
-        ("oracle", "Classifier", bool(said.treatments)),
+        ("experts", "For experts", bool(said.ladders or said.search or said.channels or figured)),
         ("pitfalls", "Pitfalls", True),
         ("methods", "Methods", True),
         ("provenance", "Provenance", True),

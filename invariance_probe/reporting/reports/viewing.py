@@ -36,7 +36,8 @@ def viewer(
         if progress is not None:
             progress(f"pictures of {name}")
         try:
-            fragment = viewer_fragment(pictures_of(result, trust=trust))
+            pictures = pictures_of(result, trust=trust)
+            fragment = viewer_fragment(pictures, label=f"Viewer of feature maps: {name}")
         except ProbeError as error:
             if notice is not None and isinstance(error, Untrusted):
                 notice(f"no pictures of {name}: {error}")

@@ -35,14 +35,17 @@ class Fragment:
     js: str
 
 
-def viewer_fragment(pictures: Pictures, *, autoplay: bool = False) -> Fragment:
+def viewer_fragment(
+    pictures: Pictures, *, autoplay: bool = False, label: str = "Viewer of feature maps"
+) -> Fragment:
     """The interactive viewer of some pictures, to be put into a page.
 
     `html` holds the pictures as data, and a still figure for readers without scripts. `css` and
     `js` do not depend on the pictures: a page with several viewers needs them once. Nothing is
     loaded from outside, there are no inline styles or handlers, and names become text only, so a
     strict Content-Security-Policy needs no more than the two hashes or a nonce, and data: images.
-    With `autoplay` it moves from the start, unless the reader's system asks for reduced motion.
+    With `autoplay` it moves from the start, unless the reader's system asks for reduced motion;
+    `label` names it to those who hear the page, and differs from that of a second one.
     """
     held = json.dumps(_data(pictures), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for mark in "<>&\u2028\u2029":  # no text may end the script element
@@ -59,7 +62,7 @@ def viewer_fragment(pictures: Pictures, *, autoplay: bool = False) -> Fragment:
         for rung, text in RUNGS.items()
     )
     start = ' data-ipv-autoplay="yes"' if autoplay else ""
-    html = f"""<section class="ipv" data-ipv{start} aria-label="Viewer of feature maps">
+    html = f"""<section class="ipv" data-ipv{start} aria-label="{escape(label)}">
 <div class="ipv-app" hidden>
 <div class="ipv-choices">{choices}</div>
 <div class="ipv-slide">

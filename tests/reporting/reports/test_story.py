@@ -22,6 +22,7 @@ from invariance_probe.reporting.reports.text.story import (
     answer,
     caveats,
     channel_sentence,
+    headline,
     oracle_sentence,
     search_sentence,
     state,
@@ -342,3 +343,41 @@ def test_a_dead_layer_has_no_numbers(make_result: Any) -> None:
 def test_several_runs_of_one_kind_are_told_apart() -> None:
     said = verdict(kind(layer(), where="“twin”"))
     assert said.startswith("In “twin”, under a rotation by 90°, moving")
+
+
+# --- the headline -------------------------------------------------------------------------------
+
+FULL_GAIN, HALF_OPEN = Estimate(1.0, 0.96, 1.04), Estimate(0.5, -0.1, 1.1)
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((about(0.4), about(0.1)), "aligns none of 2 layers under a rotation by 90°."),
+        ((FULL_GAIN, about(0.1)), "aligns 1 of 2 layers under a rotation by 90°."),
+        ((HALF_OPEN, about(0.1)), "aligns none of 2 layers (1 undecided) under a rotation by 90°."),
+        ((about(0.4),), "aligns no layer (conv0) under a rotation by 90°."),
+        ((FULL_GAIN,), "aligns 1 layer (conv0) under a rotation by 90°."),
+    ],
+)
+def test_the_headline_counts_the_layers_that_are_aligned(gains: Any, said: str) -> None:
+    layers = [layer(f"conv{number}", gain=gain) for number, gain in enumerate(gains)]
+    assert headline([kind(*layers)], []) == f"Moving the feature maps back {said}"
+
+
+def test_the_headline_says_what_it_is_worth_to_the_classifier() -> None:
+    layers = treated("a", 0.05, about(0.9), -0.15, -0.9), treated("b", 0.1, NAN, 0.0, -0.8)
+    said = headline([], [oracle(*layers)]).replace("\u00a0", " ")
+    assert said == (
+        "The classifier is right for 99 % of the images as they are, for 20 % under a rotation by "
+        "90°, for 10 % at best with a layer's maps moved back, and for 97 % with the input moved "
+        "back."
+    )
+    said = headline([], [oracle(*layers, measure="agreement")])
+    assert "keeps its answer for 20\u00a0% of the images under" in said and "99" not in said
+
+
+def test_the_headline_says_nothing_of_few_images_or_of_what_cannot_be_read() -> None:
+    few = "These images allow no answer."
+    assert headline([kind(layer(), images=5)], [oracle(images=5)]) == few
+    assert headline([kind(layer(span=about(0.0)))], []) == few

@@ -17,7 +17,7 @@ from .numbers import (
     OracleNumbers,
     TreatmentNumbers,
 )
-from .wording import interval, joined, layers_phrase, moves_phrase, percent, share
+from .wording import interval, joined, layers_phrase, moves_phrase, percent, plural, share
 
 Layer = TypeVar("Layer", LayerNumbers, LedgerNumbers)
 
@@ -51,6 +51,45 @@ def state(layer: LayerNumbers) -> str:
     if layer.attribution.known and layer.attribution.high >= EXPLAINED:
         return "grid"
     return "nearly" if gain.low >= FULL else "partly"
+
+
+def headline(kinds: Sequence[KindNumbers], oracles: Sequence[OracleNumbers]) -> str:
+    """The answer in one breath: how many layers are aligned, and what that is worth."""
+    aligned = [text for numbers in kinds if (text := _aligned(numbers))]
+    said = [f"Moving the feature maps back aligns {joined(aligned)}."] if aligned else []
+    worth = [text for numbers in oracles[:1] if (text := _worth(numbers))]
+    return " ".join([*said, *worth]) or "These images allow no answer."
+
+
+def _aligned(numbers: KindNumbers) -> str:
+    """How many layers the inverse aligns fully under a kind; nothing where none can be read."""
+    states = [state(layer) for layer in numbers.layers]
+    read = [one for one in states if one != "unread"]
+    if numbers.images < FEW or not read:
+        return ""
+    full, undecided = read.count("full"), sum(one in ("open", "wide", "grid") for one in read)
+    of = f"of {len(states)} layers" if len(states) > 1 else f"layer ({numbers.layers[0].layer})"
+    count = str(full or ("none" if len(states) > 1 else "no"))
+    open_ = f" ({undecided} undecided)" if undecided else ""
+    under = _under(numbers, brief=True)
+    return f"{count} {of}{open_} {under[0].lower()}{under[1:]}"
+
+
+def _worth(numbers: OracleNumbers) -> str:
+    """What the classifier knows as it is, transformed, with maps and with the input moved back."""
+    known = [one.inverse for one in numbers.layers if one.inverse.known]
+    if numbers.images < FEW or not known:
+        return ""
+    under = _under(numbers, brief=True)
+    labelled = numbers.measure == "accuracy"
+    before = f"{percent(numbers.untransformed)} of the images as they are, for " if labelled else ""
+    best = percent(max(one.value for one in known))
+    return (
+        f"The classifier {'is right' if labelled else 'keeps its answer'} for {before}"
+        f"{percent(numbers.nothing.value)} {'' if labelled else 'of the images '}"
+        f"{under[0].lower()}{under[1:]}, for {best} at best with a layer's maps moved back, and "
+        f"for {percent(numbers.input_aligned.value)} with the input moved back."
+    )
 
 
 def verdict(numbers: KindNumbers) -> str:
@@ -96,8 +135,13 @@ def verdict(numbers: KindNumbers) -> str:
     return f"{head}, moving the feature maps back {'; '.join(clauses)}."
 
 
-def _under(numbers: KindNumbers | OracleNumbers) -> str:
-    moves = moves_phrase(numbers.kind, numbers.transforms, numbers.parameters)
+def _under(numbers: KindNumbers | OracleNumbers, *, brief: bool = False) -> str:
+    several = brief and len(numbers.transforms) > 1
+    moves = (
+        plural(numbers.kind)
+        if several
+        else moves_phrase(numbers.kind, numbers.transforms, numbers.parameters)
+    )
     return f"In {numbers.where}, under {moves}" if numbers.where else f"Under {moves}"
 
 

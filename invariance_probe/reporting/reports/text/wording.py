@@ -20,7 +20,7 @@ _PLURAL = {
 def percent(value: float) -> str:
     """A share in percent; more digits where rounding would make it 0 or 100.
 
-    >>> percent(0.284), percent(0.997), percent(1.0), percent(-0.03), percent(0.0004)
+    >>> percent(0.284), percent(0.997), percent(1.0), percent(-0.03), percent(-0.0004)
     ('28\u00a0%', '99.7\u00a0%', '100\u00a0%', '−3\u00a0%', '0.0\u00a0%')
     """
     return f"{_hundredths(value)}\u00a0%"
@@ -118,4 +118,5 @@ def _hundredths(value: float, least: int = 0) -> str:
     points = 100 * value
     exact = points in (0.0, 100.0)
     digits = least if exact or (abs(points) >= 0.5 and abs(points - 100) >= 0.5) else 1
-    return f"{points:.{digits}f}".replace("-", "−")
+    shown = f"{points:.{digits}f}"
+    return (shown if shown.strip("-0.") else shown.lstrip("-")).replace("-", "−")
