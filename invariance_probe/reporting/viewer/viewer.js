@@ -29,6 +29,7 @@
       selects[label.dataset.ipvChoice] = label.querySelector("select");
     }
     const state = { image: 0, layer: 0, channel: 0, turn: 0, step: 0, way: 1, timer: 0 };
+    const viewer = 1 + [...document.querySelectorAll("[data-ipv]")].indexOf(root);
     const sheets = new Map();
     let wanted = 0, saying = 0;
 
@@ -285,6 +286,41 @@
       svg.setAttribute("aria-label", `Residuals over all channels against ${turn().kind}`);
     }
 
+    /** What the address calls a step: angle=60, scale=1.41, step=4. */
+    const NAMES = { rotation: "angle", scaling: "scale" };
+    const named = (one, at) => (NAMES[one.kind]
+      ? brief(one.steps[at]).replace(/[°×\s]/g, "").replace("−", "-") : String(at + 1));
+
+    /** The view as the end of an address, by which it can be found again. */
+    function address() {
+      const parts = new URLSearchParams(viewer > 1 ? { viewer } : {});
+      parts.set("image", state.image + 1);
+      parts.set("layer", layer().name);
+      parts.set("channel", layer().channels[state.channel]);
+      parts.set(NAMES[turn().kind] || "step", named(turn(), state.step));
+      return `#${parts}`;
+    }
+
+    /** Takes the view that the address asks of this viewer; what it does not name stays. */
+    function follow() {
+      const parts = new URLSearchParams(location.hash.slice(1));
+      if (!parts.has("image") || Number(parts.get("viewer") || 1) !== viewer) return false;
+      const at = (index, names) => (index >= 0 && index < names.length ? index : 0);
+      state.image = at(Number(parts.get("image")) - 1, data.images);
+      state.layer = at(data.layers.findIndex((one) => one.name === parts.get("layer")), data.layers);
+      state.channel = at(layer().channels.findIndex((c) => String(c) === parts.get("channel")),
+        layer().channels);
+      fillChannels();
+      data.turns.forEach((one, index) => one.steps.forEach((_, number) => {
+        const key = NAMES[one.kind] || "step";
+        if (!parts.has(key) || parts.get(key) !== named(one, number)) return;
+        useTurn(index);
+        state.step = number;
+      }));
+      for (const name of ["image", "layer", "turn"]) selects[name].value = state[name];
+      return true;
+    }
+
     function say() {
       clearTimeout(saying);
       if (state.timer) return;
@@ -300,10 +336,16 @@
       say();
     }
 
+    /** What a reader chose is shown, and stands in the address. */
+    function chosen() {
+      show();
+      try { history.replaceState(null, "", address()); } catch { /* an address that stays */ }
+    }
+
     function go(to) {
       const last = turn().steps.length - 1;
       state.step = turn().loops ? (to + last + 1) % (last + 1) : Math.max(0, Math.min(last, to));
-      show();
+      if (state.timer) show(); else chosen();
     }
 
     function pause() {
@@ -332,7 +374,7 @@
     };
 
     function choose(name, change) {
-      selects[name].addEventListener("change", () => { change(Number(selects[name].value)); show(); });
+      selects[name].addEventListener("change", () => { change(Number(selects[name].value)); chosen(); });
     }
     choose("image", (index) => { state.image = index; });
     choose("layer", (index) => { state.layer = index; fillChannels(); });
@@ -350,6 +392,13 @@
       if (event.key === " " && event.target !== play) toggle();
       else if (event.key in moves && last > 0) { pause(); go(moves[event.key]); } else return;
       event.preventDefault();
+    });
+    find(".ipv-curve").addEventListener("click", (event) => {
+      const box = find(".ipv-curve").getBoundingClientRect();
+      const share = ((event.clientX - box.left) / box.width * 260 - 24) / 230;
+      const last = turn().steps.length - 1;
+      pause();
+      go(Math.max(0, Math.min(last, Math.round(share * last))));
     });
     // Dragging across the pictures turns them; up and down still scrolls the page.
     const area = find(".ipv-panels");
@@ -375,12 +424,15 @@
     useTurn(data.turns.reduce((best, one, i, all) =>
       (one.steps.length > all[best].steps.length ? i : best), 0));
     selects.turn.value = state.turn;
+    const asked = follow();
+    window.addEventListener("hashchange", () => { if (follow()) { pause(); show(); } });
     find(".ipv-app").hidden = false;
+    if (asked) root.scrollIntoView();
     new ResizeObserver(() => draw()).observe(area);
     for (const medium of ["(prefers-color-scheme: dark)", "print"])  // paper is light
       window.matchMedia(medium).addEventListener("change", () => draw());
     show();
-    if (root.dataset.ipvAutoplay && !calm.matches && !play.disabled) run();
+    if (root.dataset.ipvAutoplay && !asked && !calm.matches && !play.disabled) run();
   }
 
   const all = () => document.querySelectorAll("[data-ipv]").forEach(start);

@@ -194,3 +194,29 @@ def test_without_scripts_the_figure_stands_there(browser, tmp_path, pictures):
     page.goto(path.as_uri())
     assert page.is_visible(".ipv-still") and not page.is_visible(".ipv-slider")
     context.close()
+
+
+def test_a_click_on_the_curve_goes_there(opened):
+    box = opened.page.locator(".ipv-curve").bounding_box()
+    for share, wanted in ((0.99, 7), (24 / 260, 0), ((24 + 230 * 3 / 7) / 260, 3)):
+        opened.page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        opened.shown(f"0 0 0 {wanted}")
+
+
+def test_a_view_has_an_address_that_leads_back_to_it(opened, browser, tmp_path):
+    opened.page.locator(".ipv-slider").fill("6")
+    opened.shown("0 0 0 6")
+    layers = opened.page.locator('[data-ipv-choice="layer"] select')
+    layers.select_option(index=1)
+    opened.shown("0 1 0 6")
+    address = opened.page.url
+    assert "image=1&layer=" in address and address.endswith("angle=90")
+    other = browser.new_page()
+    other.goto(address)
+    other.wait_for_selector('[data-ipv-shown="0 1 0 6"]', timeout=5000)
+    assert other.locator('[data-ipv-choice="layer"] select').input_value() == "1"
+    other.goto(address.replace("angle=90", "angle=-90"))
+    other.wait_for_selector('[data-ipv-shown="0 1 0 2"]', timeout=5000)
+    other.goto(address.partition("#")[0] + "#image=99&layer=nobody&angle=1e9")
+    other.wait_for_selector('[data-ipv-shown^="0 0 0"]', timeout=5000)  # what there is
+    other.close()
