@@ -16,6 +16,9 @@ COUNT = 1_000_000_000
 BATCH = 1_000_000
 """The most images in one batch."""
 
+DENSE = 64
+"""The most points between neighbouring cells: their square is the number of passes."""
+
 RESAMPLES = 20_000
 """The most sign flips or resamples: more move a p-value or an interval in its third digit only."""
 

@@ -103,6 +103,7 @@ def probe(
     precision: opt.Precision = None,
     memory: opt.Memory = None,
     impure: opt.Impure = None,
+    dense: opt.Dense = None,
     resamples: opt.Resamples = None,
     seed: opt.Seed = None,
     device: opt.Device = None,
@@ -130,8 +131,8 @@ def probe(
         "weighting": weighting, "map_interpolation": map_interpolation,
         "image_interpolation": image_interpolation, "family": family, "channels": channel_maps,
         "ledger": ledger, "per_image": per_image, "erode": reading.pixels(erode),
-        "batch_size": reading.batch_size(batch_size), "precision": precision, "memory": memory,
-        "impure": impure, "resamples": resamples, "seed": seed,
+        "batch_size": reading.count(batch_size), "precision": precision, "memory": memory,
+        "impure": impure, "dense": reading.count(dense), "resamples": resamples, "seed": seed,
     }  # fmt: skip
     probing.probe(
         out, given, options, config=config, figures=figures, resume=resume, overwrite=overwrite,

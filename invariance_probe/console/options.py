@@ -178,6 +178,11 @@ Precision = Annotated[
 ]
 _IMPURE = "Of networks whose maps depend on more than the one image. [default: warn]"
 Impure = Annotated[str | None, Option(metavar="warn|refuse", help=_IMPURE)]
+_DENSE = (
+    "How many times finer the maps are that are moved back, made of shifted images (N² passes); "
+    "auto: per layer, until the grid costs little. [default: 1]"
+)
+Dense = Annotated[str | None, Option(metavar="N|auto", help=_DENSE)]
 Memory = Annotated[
     str | None,
     Option(

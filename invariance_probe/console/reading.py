@@ -168,7 +168,7 @@ def check_transforms(text: str) -> None:
     parse_transforms(text)
 
 
-def batch_size(text: str | None) -> int | str | None:
+def count(text: str | None) -> int | str | None:
     """The number of "32"; "auto", and what is no number, stay text."""
     number = None if text is None else whole(text)
     return text if number is None else number

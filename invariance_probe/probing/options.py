@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeVar
 
-from .._limits import BATCH, RESAMPLES, SEED, check_whole, is_real, quoted
+from .._limits import BATCH, DENSE, RESAMPLES, SEED, check_whole, is_real, quoted
 from ..errors import ProbeError
 from .rungs import CHANNEL_RUNGS, RUNGS
 
@@ -26,7 +26,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "search": ("auto", "exact", "pyramid"),
     "impure": ("warn", "refuse"),
 }
-_WHOLE = {"seed": (0, SEED), "batch_size": (1, BATCH), "resamples": (10, RESAMPLES)}
+_WHOLE = {
+    "seed": (0, SEED), "batch_size": (1, BATCH), "resamples": (10, RESAMPLES), "dense": (1, DENSE),
+}  # fmt: skip
 AUTO = "auto"
 _BYTES = {"": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
           "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}  # fmt: skip
@@ -61,6 +63,10 @@ class Options:
         says how each was.
     ledger : also split the original's variance into what position, space, channels and
         neighbourhood predict of it; each fit image then passes once more per transformation.
+    dense : how many times finer than a layer's own grid the maps are that are moved back, made by
+        showing the network shifted images; "auto" chooses for each layer what brings its
+        resampling floor to 0.05, at most 8, with at most 64 passes of an image. 1 takes the
+        layer's own maps. Layers whose maps do not move with the image are refused.
     per_image : also search the best alignment of every evaluation image by itself (slow).
     level : of the intervals over evaluation images.
     resamples : sign flips behind the p-values of `compare`, 10 to 20,000.
@@ -90,6 +96,7 @@ class Options:
     search: Literal["auto", "exact", "pyramid"] = "auto"
     memory: str | None = None
     impure: Literal["warn", "refuse"] = "warn"
+    dense: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -99,7 +106,7 @@ class Options:
                 raise ProbeError(f"{name}={value!r} is not known; use one of {known}")
         for name, (least, most) in _WHOLE.items():
             value = getattr(self, name)
-            free = name == "batch_size"
+            free = name in ("batch_size", "dense")
             if free and value == AUTO:
                 continue
             whole = check_whole(name, value, least, most, f", or {AUTO!r}" * free)

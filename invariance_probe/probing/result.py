@@ -99,6 +99,13 @@ class Result:
         known = is_real(erode, 0, math.inf)
         return dict.fromkeys(self.axes["layer"], float(erode) if known else 0.0)
 
+    @property
+    def dense(self) -> dict[str, int]:
+        """How many times finer than its own the grid of each layer was that was moved back."""
+        if "dense" not in self.layers:
+            return dict.fromkeys(self.axes["layer"], 1)
+        return dict(zip(self.layers["layer"], self.layers["dense"].astype(int), strict=True))
+
     def per_image(self) -> pd.DataFrame:
         """One row per layer, transform, rung and evaluation image: its squared error and variance.
 

@@ -21,6 +21,7 @@ from ..running.processes import Group, current_group
 from ..running.resume import Unfinished
 from .bench.batch_size import with_batch_size
 from .bench.borders import with_margins
+from .bench.density import with_density
 from .bench.inputs import Inputs
 from .bench.look import Looker, Meter, Progress, half_warnings
 from .bench.memory import blocks_of, bytes_text, memory_limit, transform_bytes
@@ -138,10 +139,17 @@ def probe(
                 lambda: check_purity(unmetered.maps, module, inputs, fit, chosen)
             )
             borders = group.from_main(lambda: with_margins(frames, unmetered, fit, moves, chosen))
+            density = group.from_main(
+                lambda: with_density(borders.frames, unmetered, fit, moves, chosen)
+            )
             with group.together():
                 states = [
-                    LayerState(n, borders.frames[n], moves, image_set.canvas, chosen) for n in names
-                ]
+                    LayerState(
+                        n, borders.frames[n], moves, image_set.canvas, chosen,
+                        density.factors.get(n, 1),
+                    )
+                    for n in names
+                ]  # fmt: skip
             look = Looker(activations, inputs, place, chosen, meter)
             maps = {name: m.float().to(look.home) for name, m in look.maps(example).items()}
             each = transform_bytes(names, borders.frames, moves, image_set.canvas, chosen, maps)
@@ -164,8 +172,9 @@ def probe(
             moving = sum(not move.is_identity for move in moves)
             scales = 1 if chosen.weighting == "channel" else 0
             undone = moving if chosen.ledger else 0
-            meter.passes = len(fit) * (len(passes.blocks) + len(moves) + undone + scales)
-            meter.passes += len(evaluation) * (1 + len(moves) + moving)
+            shown = passes.stitching.passes
+            meter.passes = len(fit) * (len(passes.blocks) + shown * len(moves) + undone + scales)
+            meter.passes += len(evaluation) * (shown * (1 + len(moves)) + moving)
             passes.run()
             if keeper is not None and keeper.keep and keeper.number:
                 keeper.save(passes.state())
@@ -183,7 +192,14 @@ def probe(
         "sums_bytes": each,
         "images_at_a_time": look.most or chosen.batch_size,
     }
-    provenance["warnings"] = [*impure, *provenance["warnings"], *borders.notes]
+    if density.factors:
+        provenance["conventions"]["dense"] = {
+            state.name: {
+                "factor": state.compared.dense, "shift_error": density.unlike[state.name]
+            }
+            for state in passes.states
+        }  # fmt: skip
+    provenance["warnings"] = [*impure, *provenance["warnings"], *borders.notes, *density.notes]
     provenance["warnings"] += [*half_warnings(chosen), *_short_memory(chosen, each)]
     provenance["warnings"] += [f"left out: {reason}" for reason in left_out]
     names_of = [image_set.names[i] for i in evaluation]

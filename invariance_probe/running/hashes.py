@@ -89,8 +89,10 @@ def same_content(content: bytes, stated: object) -> bool:
 
 def _settings(provenance: Mapping[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = {name: provenance.get(name) for name in _WHOLE}
-    if isinstance(chosen["options"], Mapping):  # refusing to measure shapes no number
-        chosen["options"] = {k: v for k, v in chosen["options"].items() if k != "impure"}
+    if isinstance(chosen["options"], Mapping):
+        # Refusing to measure shapes no number; the layers' own grids need no saying.
+        silent = {("impure", chosen["options"].get("impure")), ("dense", 1)}
+        chosen["options"] = {k: v for k, v in chosen["options"].items() if (k, v) not in silent}
     for name, keys in _SETTINGS.items():
         held = provenance.get(name)
         chosen[name] = {key: held.get(key) for key in keys} if isinstance(held, Mapping) else None

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .._limits import DENSE
+
 TEXT_COLUMNS = {
     "layer", "transform", "kind", "rung", "best", "runner_up", "status", "start", "family", "by",
     "first", "second", "product", "treatment", "reason", "network", "network_layer", "quantity",
@@ -135,6 +137,8 @@ def _check_column(name: str, column: str, values: pd.Series[Any]) -> None:
         raise ValueError(f"{where}: a number without end")
     elif name != "comparison" and column in _FINITE and values.isna().any():
         raise ValueError(f"{where}: a number is missing")
+    elif column == "dense" and not ((values % 1 == 0) & (values >= 1) & (values <= DENSE)).all():
+        raise ValueError(f"{where}: not all are whole numbers from 1 to {DENSE}")
 
 
 def text_columns(table: str) -> set[str]:

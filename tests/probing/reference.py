@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invariance_probe.data import ImageSet
-from invariance_probe.geometry import Frame, Transform, warp
+from invariance_probe.geometry import Frame, Transform, identity, translation, warp
 from invariance_probe.probing import Options
 
 
@@ -116,10 +116,39 @@ class Reference:
     def original(self, number: int) -> Tensor:
         return self.maps(self.shown(number, None))
 
-    def on_map(self, maps: Tensor, g: Transform, antialias: bool = False) -> Tensor:
+    def shifted(self, number: int, h: Transform | None, x: float, y: float) -> Tensor:
+        """The map of the image of which content is moved by (x, y) px more."""
+        return self.maps(self.moved(self.images.batch([number]).double(), translation(x, y) @ h))
+
+    def finer(self, number: int, h: Transform) -> Tensor:
+        """The map at points k to a cell: that of the image moved so that they lie on cells."""
+        k, (jx, jy) = self.options.dense, self.frame.jump
+        found = None
+        for row in range(k):
+            for column in range(k):
+                x, y = ((k // 2 - column) * jx / k, (k // 2 - row) * jy / k)
+                own = self.shifted(number, h, x, y)
+                if found is None:
+                    rows, columns = own.shape[2:]
+                    found = own.new_zeros(1, own.shape[1], rows, k, columns, k)
+                found[:, :, :, row, :, column] = own
+        return found.reshape(1, -1, rows * k, columns * k)
+
+    @property
+    def source(self) -> Frame:
+        """The grid of `finer`."""
+        k, frame = self.options.dense, self.frame
+        start = [s - k // 2 * j / k for s, j in zip(frame.start, frame.jump, strict=True)]
+        jump = (frame.jump[0] / k, frame.jump[1] / k)
+        return Frame(jump, (start[0], start[1]), (frame.size[0] * k, frame.size[1] * k))
+
+    def on_map(
+        self, maps: Tensor, g: Transform, antialias: bool = False, onto: Frame | None = None
+    ) -> Tensor:
+        own = tuple(maps.shape[-2:]) == self.frame.size
         return warp(
-            maps, g, frame=self.frame, interpolation=self.options.map_interpolation,
-            antialias=antialias, beyond="nearest",
+            maps, g, frame=self.frame if own else self.source, onto=onto,
+            interpolation=self.options.map_interpolation, antialias=antialias, beyond="nearest",
         )  # fmt: skip
 
     def chosen(self, maps: Tensor) -> np.ndarray:
@@ -144,11 +173,13 @@ class Reference:
         if rung == "input_aligned":
             return self.maps(self.moved(self.shown(number, move), inverse))
         if rung == "resampling_floor":
-            return self.on_map(self.on_map(self.original(number), move, antialias=True), inverse)
+            there = self.on_map(self.finer(number, identity()), move, antialias=True)
+            return self.on_map(there, inverse, onto=self.frame)
         maps = self.maps(self.shown(number, move))
         if rung == "unaligned":
             return maps
-        return self.on_map(maps, inverse if rung == "inverse" else best)
+        g = inverse if rung == "inverse" else best
+        return self.on_map(self.finer(number, move), g, onto=self.frame)
 
     def errors(self, rung: str, move: Transform, best: Transform) -> np.ndarray:
         """Σ over V and channels of squared differences, for each evaluation image."""

@@ -48,6 +48,12 @@ CASES = {
     "bicubic images": (noise(16, 16, 12), torch.float64, {"image_interpolation": "bicubic"}),
     "eroded": (noise(16, 20, 14), torch.float64, {"erode": 2.5, "seed": 4}),
     "filled, not square": (filled(16, 11, 15), torch.float64, {"seed": 2}),
+    "dense maps": (noise(16, 16, 12), torch.float64, {"dense": 2}),
+    "denser maps, bicubic": (
+        noise(16, 18, 12),
+        torch.float64,
+        {"dense": 3, "map_interpolation": "bicubic"},
+    ),
     "a margin": (smooth(16, 30, 13, shortest=6), torch.float64, {"weighting": "channel"}),
 }
 

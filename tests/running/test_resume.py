@@ -48,7 +48,9 @@ def measured(folder: Path | None = None, **changes: Any) -> Any:
     return probe(small(), ["0", "2"], moves, IMAGES, unfinished=folder, **{**RUN, **changes})
 
 
-@pytest.mark.parametrize("changes", [{}, {"weighting": "channel", "per_image": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"weighting": "channel", "per_image": True}, {"dense": 2}, {"dense": "auto"}]
+)
 def test_stopped_anywhere_it_goes_on_to_the_same_bits(tmp_path: Path, changes: Any) -> None:
     whole = measured(memory="10kB", **changes)
     folder = tmp_path / "out.unfinished"

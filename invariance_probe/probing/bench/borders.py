@@ -167,7 +167,7 @@ def _measured(
         for name, change in changes.items():
             change.begin(originals[name])
         for step in sorted(set(steps.values())):
-            for axis, sign, move in _shifts(step):
+            for axis, sign, move in shifts(step):
                 moved = look(inputs.transformed(source, move), batch, f"borders: {move}")
                 for name, change in changes.items():
                     if steps[name] == step:
@@ -175,7 +175,8 @@ def _measured(
     return changes
 
 
-def _shifts(step: int) -> Iterator[tuple[int, int, Transform]]:
+def shifts(step: int) -> Iterator[tuple[int, int, Transform]]:
+    """The axis (0 is x), the sign and the translation of content by `step` px, four ways."""
     for axis in (0, 1):
         for sign in (1, -1):
             yield axis, sign, translation(*((sign * step, 0) if axis == 0 else (0, sign * step)))
@@ -188,7 +189,7 @@ def _steps(frames: Mapping[str, Frame], canvas: tuple[int, int]) -> dict[str, in
     {'a': 12, 'b': 12}
     """
     about, most = max(1, round(min(canvas) * _STEP)), min(canvas) // 2
-    own = {name: _whole(frame) for name, frame in frames.items()}
+    own = {name: whole_cells(frame) for name, frame in frames.items()}
     together = math.lcm(*own.values())
     steps = {}
     for name, each in own.items():
@@ -197,7 +198,7 @@ def _steps(frames: Mapping[str, Frame], canvas: tuple[int, int]) -> dict[str, in
     return steps
 
 
-def _whole(frame: Frame) -> int:
+def whole_cells(frame: Frame) -> int:
     """The least whole number of pixels that is a whole number of cells along both axes."""
     jumps = [Fraction(abs(jump)).limit_denominator(_DENOMINATOR) for jump in frame.jump]
     return math.lcm(*(jump.numerator for jump in jumps))

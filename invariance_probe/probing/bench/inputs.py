@@ -45,9 +45,14 @@ class Inputs:
         """Source images (N, C, Hs, Ws) on the device, not normalised."""
         return self.images.batch(indices).to(self.device, self.dtype)
 
-    def transformed(self, source: Tensor, transform: Transform) -> Tensor:
-        """T_h f on the canvas (N, C, H, W), not normalised; real content comes in from outside."""
-        return self._warp(source, transform)
+    def transformed(
+        self, source: Tensor, transform: Transform, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """T_h f on the canvas (N, C, H, W), not normalised; real content comes in from outside.
+
+        `size` is another canvas about the same centre.
+        """
+        return self._warp(source, transform, size)
 
     def original(self, source: Tensor) -> Tensor:
         """f on the canvas (N, C, H, W), not normalised."""
@@ -61,9 +66,11 @@ class Inputs:
         """(pixels − mean) / std per channel: the network's input."""
         return (canvas - self.mean) / self.std
 
-    def _warp(self, images: Tensor, transform: Transform) -> Tensor:
+    def _warp(
+        self, images: Tensor, transform: Transform, size: tuple[int, int] | None = None
+    ) -> Tensor:
         return warp(
-            images, transform, size=self.images.canvas, interpolation=self.interpolation,
+            images, transform, size=size or self.images.canvas, interpolation=self.interpolation,
             beyond=self.beyond, fill=self.fill,
         )  # fmt: skip
 

@@ -52,13 +52,17 @@ class Looker:
         self.activations, self.inputs, self.place = activations, inputs, place
         self.options, self.meter = options, meter
         self.home = home_of(place)
+        self._some: dict[tuple[str, ...], Activations] = {}
         self.most = 0  # images at a time where a whole batch was too much; 0: no limit
         self.channels_last = place.type == "cpu"  # how a CPU convolves fastest
         if place.type == "cpu":
             keep_freed_memory()
 
-    def __call__(self, canvas: Tensor, indices: Sequence[int], text: str) -> dict[str, Tensor]:
-        features = self.maps(self.inputs.normalise(canvas))
+    def __call__(
+        self, canvas: Tensor, indices: Sequence[int], text: str, layers: Sequence[str] = ()
+    ) -> dict[str, Tensor]:
+        """Maps of all layers, or of some, in which case the pass ends with the last of them."""
+        features = self.maps(self.inputs.normalise(canvas), layers)
         check_finite(features, [self.inputs.images.names[i] for i in indices], text)
         self.meter.add(len(indices), text)
         # Squares of half precision overflow, or vanish, before they reach a float64 sum.
@@ -69,16 +73,16 @@ class Looker:
             for name, maps in features.items()
         }
 
-    def maps(self, images: Tensor) -> dict[str, Tensor]:
-        """Maps of all layers for normalised images, in as many forward passes as fit."""
-        images = images.to(self.place)
+    def maps(self, images: Tensor, layers: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Maps of all (or some) layers for normalised images, in as many passes as fit."""
+        images, activations = images.to(self.place), self._of(tuple(layers))
         while True:
             step = min(self.most or len(images), len(images))
             if self.place.type == "cpu":
                 step = min(step, max(1, _PIXELS // images[0, 0].numel()))
             try:
                 with forward_precision(self.options, self.place):
-                    parts = [self._shown(part) for part in images.split(step)]
+                    parts = [self._shown(part, activations) for part in images.split(step)]
             except torch.cuda.OutOfMemoryError:
                 if step == 1:
                     raise
@@ -89,15 +93,22 @@ class Looker:
                 return parts[0]
             return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _shown(self, images: Tensor) -> dict[str, Tensor]:
+    def _of(self, layers: tuple[str, ...]) -> Activations:
+        if not layers or layers == self.activations.layers:
+            return self.activations
+        if layers not in self._some:
+            self._some[layers] = Activations(self.activations.network, layers)
+        return self._some[layers]
+
+    def _shown(self, images: Tensor, activations: Activations) -> dict[str, Tensor]:
         """Maps of one forward pass, laid out channel by channel."""
         if self.channels_last:
             try:
-                maps = self.activations(images.contiguous(memory_format=torch.channels_last))
+                maps = activations(images.contiguous(memory_format=torch.channels_last))
                 return {name: value.contiguous() for name, value in maps.items()}
             except (ProbeError, RuntimeError):  # a network that takes views of its maps
                 self.channels_last = False
-        return {name: value.contiguous() for name, value in self.activations(images).items()}
+        return {name: value.contiguous() for name, value in activations(images).items()}
 
 
 def forward_precision(options: Options, place: torch.device) -> AbstractContextManager[object]:

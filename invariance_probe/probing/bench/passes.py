@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...alignment import FOLDS
-from ...geometry import Transform
+from ...geometry import Transform, identity
 from ...networks import check_finite
 from ...running.processes import Group
 from ...running.resume import Unfinished
@@ -18,6 +18,7 @@ from ...running.sums import add_up, clear
 from ..ladder.layer_state import LayerState
 from ..ladder.outcomes import Outcome, put, release, taken
 from ..options import Options
+from .dense import Stitching
 from .look import Looker
 from .plan import batches
 
@@ -56,10 +57,17 @@ class Passes:
     _shown: tuple[str, int] = ("", -1)
     _source: Tensor = field(default_factory=lambda: torch.zeros(0))
     _originals: dict[str, Tensor] = field(default_factory=dict)
+    _finer: dict[str, Tensor] = field(default_factory=dict)  # the originals on the source grids
 
     def __post_init__(self) -> None:
         # By the place in the whole half: the same whatever batches and processes.
         self._folds = {index: place % FOLDS for place, index in enumerate(self.fit)}
+
+    @property
+    def stitching(self) -> Stitching:
+        """How the maps that are moved come to their grids."""
+        frames = {state.name: state.frame for state in self.states}
+        return Stitching(frames, {state.name: state.compared.dense for state in self.states})
 
     def run(self) -> None:
         """Go from where the run stands to its end; the states then hold everything.
@@ -161,10 +169,11 @@ class Passes:
     def _fit_one(self, which: int, batch: list[int]) -> None:
         move = self.moves[which]
         canvas = self.look.inputs.transformed(self._source, move)
-        moved = self.look(canvas, batch, f"fit: {move}")
+        own = self.look(canvas, batch, f"fit: {move}")
+        moved = self._stitched(own, move, batch, f"fit: {move}")
         undone: dict[str, Tensor] | None = None
         if self.options.ledger:
-            undone = moved
+            undone = own
             if not move.is_identity:
                 back = self.look.inputs.undone(canvas, move)
                 undone = self.look(back, batch, f"fit: {move} undone")
@@ -231,12 +240,13 @@ class Passes:
         move, batch = self.moves[which], own[number]
         inputs = self.look.inputs
         canvas = inputs.transformed(self._source, move)
-        moved = undone = self.look(canvas, batch, f"evaluate: {move}")
+        undone = self.look(canvas, batch, f"evaluate: {move}")
+        moved = self._stitched(undone, move, batch, f"evaluate: {move}")
         if not move.is_identity:  # else the same image: one pass tells whether its maps are too
             undone = self.look(inputs.undone(canvas, move), batch, f"evaluate: {move} undone")
         for state in self.states:
             name = state.name
-            state.evaluate(which, moved[name], undone[name], self._originals[name])
+            state.evaluate(which, moved[name], undone[name], self._finer[name])
 
     def _end_evaluation(self) -> None:
         add_up(self.states, self.group, self.closed)
@@ -275,7 +285,22 @@ class Passes:
             inputs = self.look.inputs
             self._source = inputs.load(own[number])
             self._originals = self.look(inputs.original(self._source), own[number], text)
+            self._finer = self._originals
+            if phase == "evaluate":
+                self._finer = self._stitched(self._originals, identity(), own[number], text)
             self._shown = (phase, number)
+
+    def _stitched(
+        self, own: dict[str, Tensor], move: Transform, batch: list[int], text: str
+    ) -> dict[str, Tensor]:
+        """The maps of the images under a transformation on the grids that are moved back."""
+
+        def show(shift: Transform, layers: list[str]) -> dict[str, Tensor]:
+            # One transformation: the image is interpolated once, wherever its content goes.
+            canvas = self.look.inputs.transformed(self._source, shift @ move)
+            return self.look(canvas, batch, f"{text}, between cells", layers)
+
+        return self.stitching(own, show)
 
     def _batches(self, half: list[int]) -> list[list[int]]:
         return list(batches(self.group.share(half), int(self.options.batch_size)))
@@ -298,12 +323,12 @@ class Passes:
         meter = self.look.meter
         if self.options.weighting == "channel":
             meter.plan("scale", fit)
-        undone = moving if self.options.ledger else 0
-        meter.plan("fit", fit * (len(self.blocks) + len(self.moves) + undone))
+        undone, passes = moving if self.options.ledger else 0, self.stitching.passes
+        meter.plan("fit", fit * (len(self.blocks) + passes * len(self.moves) + undone))
         for block in self.blocks:
             tasks = range(len(self.states) * len(block))
             meter.plan("search", len(tasks[self.group.rank :: self.group.world]))
-        meter.plan("evaluate", evaluation * (1 + len(self.moves) + moving))
+        meter.plan("evaluate", evaluation * (passes * (1 + len(self.moves)) + moving))
 
     def _from_first(self, value: Tensor | None, source: int = 0) -> Tensor | None:
         """A tensor of one process, on this one's device."""

@@ -87,6 +87,8 @@ def assemble(
             extra[f"ledger/{state.name}"] = sums
             ledgers.append(ledger_rows(sums, own, state.name, about, options.level))
     layers = [_layer(state, part[2]) for state, part in zip(states, finished, strict=True)]
+    for row, dense in zip(layers, _dense(provenance), strict=False):
+        row |= {"dense": dense["factor"], "shift_error": dense["shift_error"]}
     dead = [
         f"channels of {row['layer']}: {row['dead_channels']} of {row['channels']} never vary"
         for row in layers
@@ -141,6 +143,11 @@ def assemble(
         ledger=_stack(ledgers, ("layer",)),
         extra=extra,
     )
+
+
+def _dense(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is to be said of the grids that are moved back, layer by layer; nothing of own ones."""
+    return list(provenance.get("conventions", {}).get("dense", {}).values())
 
 
 def _thin_bounds(state: LayerState) -> list[str]:

@@ -21,8 +21,9 @@ class Compared:
 
     `cells` (rows, columns) are the valid cells of the frame. Of more than 65,536 of them every
     `step`-th along both axes is compared, from the middle of the first `step` on; `step` is 1
-    otherwise. `weights` (C), where set, multiplies channels. Sums of squares and products over
-    the window are sums over the compared cells.
+    otherwise. Maps that are moved lie on a grid `dense` times finer, `source`. `weights` (C),
+    where set, multiplies channels. Sums of squares and products over the window are sums over the
+    compared cells.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Compared:
         frame: Frame,
         cells: NDArray[np.bool_],
         interpolation: Interpolation,
+        dense: int = 1,
     ) -> None:
         self.frame, self.interpolation = frame, interpolation
+        self.dense, self.source = dense, frame.finer(dense)
         self.weights: Tensor | None = None
         self.step = max(1, math.ceil(math.sqrt(int(cells.sum()) / MOST_CELLS)))
         lines = (np.flatnonzero(cells.any(axis)) for axis in (1, 0))
@@ -57,6 +60,11 @@ class Compared:
         """1 at the compared cells of the window, 0 elsewhere, as `like`."""
         return torch.from_numpy(self.cells).to(like)
 
+    def own(self, maps: Tensor) -> Tensor:
+        """The layer's own cells of maps on the source grid."""
+        first, step = self.dense // 2, self.dense
+        return maps if step == 1 else maps[..., first::step, first::step]
+
     def take(self, maps: Tensor) -> Tensor:
         """Maps (N, C, H, W) as they are, in the window."""
         return self._weighed(
@@ -64,15 +72,18 @@ class Compared:
         )
 
     def moved(self, maps: Tensor, g: Transform) -> Tensor:
-        """T_g on maps (N, C, H, W), in the window; sampled, as a spatial transformer does."""
-        return self._weighed(self._sampled(maps, self.frame, g))
+        """T_g on maps of the source grid, in the window; sampled, as a spatial transformer does."""
+        return self._weighed(self._sampled(maps, self.source, g))
 
     def there_and_back(self, maps: Tensor, h: Transform) -> Tensor:
-        """T_{h⁻¹} T_h on maps, in the window; the first leg is anti-aliased like an image's."""
+        """T_{h⁻¹} T_h on maps of the source grid, in the window.
+
+        The first leg is anti-aliased like an image's.
+        """
         rows, columns = self._read_by(h)
-        read = self.frame.part(rows, columns)
+        read = self.source.part(rows, columns)
         there = warp(
-            maps, h, frame=self.frame, onto=read, interpolation=self.interpolation,
+            maps, h, frame=self.source, onto=read, interpolation=self.interpolation,
             beyond="nearest",
         )  # fmt: skip
         return self._weighed(self._sampled(there, read, h.inverse()))
@@ -84,11 +95,11 @@ class Compared:
         )  # fmt: skip
 
     def _read_by(self, h: Transform) -> tuple[slice, slice]:
-        """Rows and columns of the map that T_{h⁻¹} reads for the window."""
+        """Rows and columns of the source grid that T_{h⁻¹} reads for the window."""
         corners = self.grid.positions()
-        ends = np.c_[corners, np.ones(len(corners))] @ (self.frame.inverse_matrix @ h.matrix).T
+        ends = np.c_[corners, np.ones(len(corners))] @ (self.source.inverse_matrix @ h.matrix).T
         slices = []
-        for axis, size in ((1, self.frame.size[0]), (0, self.frame.size[1])):
+        for axis, size in ((1, self.source.size[0]), (0, self.source.size[1])):
             low = math.floor(ends[:, axis].min()) - _TAPS
             high = math.ceil(ends[:, axis].max()) + _TAPS + 1
             first = min(max(low, 0), size - 1)

@@ -33,7 +33,8 @@ class LayerState:
     """Accumulators of one layer over a run.
 
     Residuals are taken at all valid cells, or at a regular sub-grid of them where there are more
-    than 65,536 (`Compared`); the search follows `SearchPlan`.
+    than 65,536 (`Compared`); the search follows `SearchPlan`. Maps that are moved lie on a grid
+    `dense` times finer than the frame's; search and bound take the layer's own cells of them.
     """
 
     SUMS: ClassVar[tuple[str, ...]] = (
@@ -48,6 +49,7 @@ class LayerState:
         transforms: Sequence[Transform],
         canvas: tuple[int, int],
         options: Options,
+        dense: int = 1,
     ) -> None:
         self.name, self.frame, self.transforms, self.options = name, frame, transforms, options
         self.canvas, self.rungs = canvas, options.rungs
@@ -61,7 +63,7 @@ class LayerState:
                 self.plan.compare_coarse(valid_cells(self.plan.coarse_frame, transforms, canvas))
         except ProbeError as error:
             raise ProbeError(f"layer {name!r}: {error}") from None
-        self.compared = Compared(frame, self.cells, options.map_interpolation)
+        self.compared = Compared(frame, self.cells, options.map_interpolation, dense)
         self._reach = 1 if options.map_interpolation == "bilinear" else 3
         self.pivot: Tensor | None = None
         self.weights: Tensor | None = None
@@ -108,9 +110,11 @@ class LayerState:
     ) -> None:
         """Add maps of the fit half under transformation number `which`, each image to its fold.
 
-        `realigned` are the maps of the images moved back, which the ledger alone needs.
+        `moved` lie on the source grid. `realigned` are the maps of the images moved back, which
+        the ledger alone needs.
         """
         self.see(original)
+        own = self.compared.own(moved)
         if not self.moments:
             self.moments = [self._moments() for _ in self.transforms]
             if self.options.channels:
@@ -128,13 +132,13 @@ class LayerState:
             target = self.compared.take(original)
         if self.channel_state is not None and self.bound_state is not None:
             self.channel_state.fit(which, aligned, target)
-            self.bound_state.fit(which, moved, original)
+            self.bound_state.fit(which, own, original)
             if which == 0:
                 self.bound_state.see(original)
         if self.ledger_state is not None and realigned is not None:
             undone = self.compared.take(realigned)
             self.ledger_state.fit(which, aligned, undone, target, folds)
-        self.moments[which].update(moved, original)
+        self.moments[which].update(own, original)
 
     def search(self, which: int) -> None:
         """Find the best alignment for transformation number `which` and free its moments."""
@@ -181,13 +185,16 @@ class LayerState:
         self._previous = target[-1:].clone()
 
     def evaluate(self, which: int, moved: Tensor, realigned: Tensor, original: Tensor) -> None:
-        """Errors of every rung under transformation number `which`, for the batch begun."""
+        """Errors of every rung under transformation number `which`, for the batch begun.
+
+        `moved` and `original` lie on the source grid.
+        """
         h, compared, target = self.transforms[which], self.compared, self._target
         inverse, realigned = compared.moved(moved, h.inverse()), compared.take(realigned)
         best = self.alignments[which].transform
         # One map at a time: each is as large as the layer's.
         aligned: dict[str, Callable[[], Tensor]] = {
-            "unaligned": lambda: compared.take(moved),
+            "unaligned": lambda: compared.take(compared.own(moved)),
             "inverse": lambda: inverse,
             "best": lambda: compared.moved(moved, best),
             "input_aligned": lambda: realigned,
@@ -198,7 +205,7 @@ class LayerState:
         errors = {rung: squared_errors(maps(), target) for rung, maps in aligned.items()}
         if self.channel_state is not None and self.bound_state is not None:
             errors |= self.channel_state.evaluate(which, inverse, realigned, target)
-            errors["spatial_bound"] = self.bound_state.evaluate(which, moved)
+            errors["spatial_bound"] = self.bound_state.evaluate(which, compared.own(moved))
         if self.ledger_state is not None:
             self.ledger_state.evaluate(which, inverse, realigned, target)
         for rung, sums in errors.items():
@@ -207,9 +214,10 @@ class LayerState:
     def _each_at_its_best(self, which: int, moved: Tensor, original: Tensor) -> Tensor:
         """Every image's map under its own best alignment: the most an aligner could do."""
         maps = []
+        of = self.compared.own
         for own, target in zip(moved.split(1), original.split(1), strict=True):
             moments = self._moments()
-            moments.update(own, target)
+            moments.update(of(own), of(target))
             found = best_alignment(
                 moments, self.transforms[which], family=self.options.family,
                 interpolation=self.options.map_interpolation,

@@ -62,8 +62,9 @@ def oracle(
     too few for the layer's channels there is no number. All numbers are of the evaluation half.
 
     Arguments are those of `probe`; labels of the images are optional. Options of the search,
-    the ladder's rungs and the weighting have no part in this. Layers around which a path leads to
-    the logits are left out and listed, with the reason, in the result's table `inadmissible`.
+    the ladder's rungs, dense maps and the weighting have no part in this. Layers around which a
+    path leads to the logits are left out and listed, with the reason, in the result's table
+    `inadmissible`.
 
     Convention: transformations act on image coordinates (origin at the centre, pixels, y down,
     degrees counter-clockwise); maps are sampled in the frame measured on the network, without

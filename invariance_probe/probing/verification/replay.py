@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ...alignment import Variance, channel_weights, squared_errors
 from ...errors import ProbeError
-from ...geometry import Frame, Transform, parse_transforms, valid_cells, warp
+from ...geometry import Frame, Transform, identity, parse_transforms, valid_cells, warp
 from ...networks import Activations, measure_frames
 from ...networks.network import resolved
+from ..bench.dense import Stitching
 from ..bench.inputs import Inputs
 from ..config import ProbeConfig, load_images, load_network, run_config
 from ..options import Options
@@ -84,21 +85,31 @@ def replayed_errors(
             margins = result.margins
             framed = {n: replace(f, margin=margins[n]) for n, f in frames.items()}
             one = _Sample(result, options, framed, moves, image_set.canvas)
+            stitching = Stitching(framed, result.dense)
             if options.weighting == "channel":
                 for first in range(0, len(fit), _BATCH):
                     batch = inputs.load(fit[first : first + _BATCH])
                     one.scale(features(inputs.original(batch)))
             source = inputs.load(shown)
             originals = features(inputs.original(source))
+
+            def stitched(own: dict[str, Tensor], move: Transform) -> dict[str, Tensor]:
+                def show(shift: Transform, layers: list[str]) -> dict[str, Tensor]:
+                    canvas = inputs.transformed(source, shift @ move)
+                    return Activations(module, layers)(inputs.normalise(canvas))
+
+                return stitching(own, show)
+
+            finer = stitched(originals, identity())
             partners = features(inputs.original(inputs.load([evaluation[-1], *shown[:-1]])))
             out: dict[tuple[str, str, str], Array] = {}
             for move in moves:
                 canvas = inputs.transformed(source, move)
                 moved, undone = features(canvas), features(inputs.undone(canvas, move))
+                moved_finer = stitched(moved, move)
                 for name in names:
-                    out |= one.errors(
-                        name, move, originals[name], moved[name], undone[name], partners[name]
-                    )
+                    maps = (originals, moved, undone, partners, finer, moved_finer)
+                    out |= one.errors(name, move, *(each[name] for each in maps))
     return out
 
 
@@ -114,6 +125,7 @@ class _Sample:
         canvas: tuple[int, int],
     ) -> None:
         self.result, self.options, self.frames = result, options, frames
+        self.sources = {name: frame.finer(result.dense[name]) for name, frame in frames.items()}
         self.variances: dict[str, Variance] = {}
         self.cells = {
             name: torch.from_numpy(valid_cells(frame, moves, canvas))
@@ -144,16 +156,21 @@ class _Sample:
         moved: Tensor,
         undone: Tensor,
         partner: Tensor,
+        finer: Tensor,
+        moved_finer: Tensor,
     ) -> dict[tuple[str, str, str], Array]:
-        """Squared errors by (layer, transform, rung)."""
-        inverse = self._on_map(layer, moved, move.inverse())
-        there = self._on_map(layer, original, move, antialias=True)
+        """Squared errors by (layer, transform, rung).
+
+        The last two are original and moved maps on the grid that is moved back.
+        """
+        inverse = self._on_map(layer, moved_finer, move.inverse())
+        there = self._on_source(layer, finer, move)
         (best,) = parse_transforms(self.best[layer, move.text])
         weights = self.weights(layer)
         maps = {
             "unaligned": moved,
             "inverse": inverse,
-            "best": self._on_map(layer, moved, best),
+            "best": self._on_map(layer, moved_finer, best),
             "input_aligned": undone,
             "resampling_floor": self._on_map(layer, there, move.inverse()),
             "other_image": partner,
@@ -178,8 +195,16 @@ class _Sample:
             if rung in self.result.axes["rung"]
         }
 
-    def _on_map(self, layer: str, maps: Tensor, g: Transform, antialias: bool = False) -> Tensor:
+    def _on_map(self, layer: str, maps: Tensor, g: Transform) -> Tensor:
+        """Maps of the source grid moved and sampled at the layer's own cells."""
         return warp(
-            maps, g, frame=self.frames[layer], interpolation=self.options.map_interpolation,
-            beyond="nearest", antialias=antialias,
+            maps, g, frame=self.sources[layer], onto=self.frames[layer],
+            interpolation=self.options.map_interpolation, beyond="nearest", antialias=False,
+        )  # fmt: skip
+
+    def _on_source(self, layer: str, maps: Tensor, g: Transform) -> Tensor:
+        """Maps of the source grid moved on it, anti-aliased as an image is."""
+        return warp(
+            maps, g, frame=self.sources[layer], interpolation=self.options.map_interpolation,
+            beyond="nearest",
         )  # fmt: skip

@@ -231,6 +231,20 @@ def _left(provenance: Mapping[str, Any]) -> str:
     return f": {joined(said)}" if said else ""
 
 
+def _finer(provenance: Mapping[str, Any]) -> list[str]:
+    """On which grids maps were taken that were moved, where not on the layers' own."""
+    held = _part(_part(provenance, "conventions"), "dense")
+    factors = {name: _number(_part(held, name), "factor") for name in held}
+    said = [f"{factor} times finer at {name}" for name, factor in factors.items() if factor != "1"]
+    if not said:
+        return []
+    return [
+        f"Maps that were moved were taken on a finer grid ({joined(said)}), by showing the network "
+        "the images shifted by fractions of the distance of neighbouring cells; the search used "
+        "the layers' own."
+    ]
+
+
 def _number(part: Mapping[str, Any], key: str) -> str:
     value = part.get(key)
     return f"{value:g}" if isinstance(value, int | float) else "?"
@@ -249,6 +263,7 @@ def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
         "interpolation without anti-aliasing, the nearest cell standing in beyond the edge, and "
         "compared with those of the original on the cells that stay inside the image under all "
         f"transformations of the run{margin}{_left(provenance)}.",
+        *_finer(provenance),
         "The residual is the sum of squared differences over the evaluation images, divided by the "
         "original's sum of squares about the channel means.",
     ]
