@@ -51,6 +51,14 @@ def test_hostile_members_are_refused(root: Path, name: str, kind: bytes, message
     assert sorted(p.name for p in root.iterdir()) == before
 
 
+def test_a_long_number_before_a_member_takes_no_time(root: Path) -> None:
+    info = tarfile.TarInfo("train/1.png")
+    info.pax_headers = {"mtime": "9" * 1_000_000}
+    write_tar(root / "train.tar.gz", members(NUMBERS), info)
+    with pytest.raises(ProbeError, match=r"names or times of 1,000,\d+ bytes"):
+        svhn_examples(root)
+
+
 def test_a_member_of_absurd_size_is_refused(root: Path) -> None:
     huge = tarfile.TarInfo("train/1.png")
     huge.size = 1 << 40

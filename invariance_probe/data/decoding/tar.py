@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from ...errors import ProbeError
 from .photograph import plain
 
 _BLOCK = 512
+_BEFORE = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+           tarfile.GNUTYPE_LONGLINK)  # fmt: skip
+_DIGITS = 300  # in a row; a name has at most 255 bytes
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,36 @@ class Member:
     start: int
     size: int
     name: str
+
+
+class Header(tarfile.TarInfo):
+    """A member, before whose name and times are read it is seen that they are of honest length.
+
+    tarfile looks for a record in a time that grows with the square of the digits in a row.
+    """
+
+    longest = 16_384  # bytes
+    seen_before = True  # whether the archive can be read ahead
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """What tarfile calls for every header, and lets others replace."""
+        if self.type in _BEFORE:
+            if self.size > self.longest:
+                raise tarfile.ReadError(f"names or times of {self.size:,} bytes")
+            if self.seen_before and archive.fileobj is not None:
+                place = archive.fileobj.tell()
+                runs = re.findall(rb"\d+", archive.fileobj.read(self.size))
+                archive.fileobj.seek(place)
+                if max(map(len, runs), default=0) > _DIGITS:
+                    raise tarfile.ReadError(f"a number of more than {_DIGITS} digits")
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+
+class StreamedHeader(Header):
+    """The same of a stream, which cannot be read ahead."""
+
+    longest = 2_048
+    seen_before = False
 
 
 class Piece(io.RawIOBase):
@@ -76,7 +110,7 @@ def members_of(shard: Path) -> Iterator[Member]:
                     "unpack it to a plain .tar"
                 )
             stream.seek(0)
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
+            with tarfile.open(fileobj=stream, mode="r:", tarinfo=Header) as archive:
                 for member in archive:
                     end = member.offset_data + -(-max(member.size, 0) // _BLOCK) * _BLOCK
                     if not member.isfile():
@@ -118,4 +152,4 @@ def _check(member: tarfile.TarInfo, shown: str, size: int) -> None:
         raise ProbeError(f"'{shown}' holds '{plain(member.name)}': {refused}; write it again")
 
 
-__all__ = ["Member", "Piece", "members_of"]
+__all__ = ["Header", "Member", "Piece", "StreamedHeader", "members_of"]

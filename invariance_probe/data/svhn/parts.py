@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ...errors import ProbeError
+from ..decoding.tar import StreamedHeader
 
 URL = "http://ufldl.stanford.edu/housenumbers"
 STRUCT = "digitStruct.mat"
@@ -58,7 +59,10 @@ class Archive:
     def _contents(self, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
         try:
             # Decompressed by gzip, which tells a file that ends too early from one that is whole.
-            with gzip.open(self.path) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
+            with (
+                gzip.open(self.path) as raw,
+                tarfile.open(fileobj=raw, mode="r|", tarinfo=StreamedHeader) as archive,
+            ):
                 for number, member in enumerate(archive):
                     if number >= _MOST_MEMBERS:
                         raise ProbeError(

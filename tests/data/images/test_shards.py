@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,19 @@ def test_members_that_no_honest_archive_holds(tmp_path: Path) -> None:
     pack(file, {"[bold]\x1b[31m\n.png": b"no picture"})
     assert r"[bold]\x1b[31m\n.png' cannot be read as an image (no known image format)" in line(file)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar"]
+
+
+@pytest.mark.parametrize("key", ["size", "mtime", "uid", "path", "GNU.sparse.map"])
+@pytest.mark.parametrize("digits", [1_000, 60_000, 1_000_000])
+def test_long_numbers_before_a_member_take_no_time(tmp_path: Path, key: str, digits: int) -> None:
+    info = tarfile.TarInfo("a.png")
+    info.pax_headers = {key: "9" * digits}
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info)
+    began = time.process_time()
+    with pytest.raises(ProbeError, match=r"of [\d,]+ bytes|of more than 300 digits"):
+        shard_images(tmp_path / "a.tar", canvas=28)
+    assert time.process_time() - began < 1
 
 
 def test_damaged_archives(tmp_path: Path) -> None:
