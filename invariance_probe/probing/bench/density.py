@@ -25,7 +25,7 @@ FLOOR = 0.05
 
 _FINEST, _PASSES = 8, 64  # of "auto": a layer's grid, and the passes of one image for all grids
 _STILL = 0.01  # of the variance: squared change from which on maps do not move with the image
-_IMAGES = 4
+_IMAGES, _LARGE = 4, 2  # shown, and shown on a large canvas
 _MOVES = 8  # transformations over which a floor is averaged
 _COPIES = 4  # of a batch's maps on their grids: moved, original, and warps of them
 
@@ -170,16 +170,20 @@ class _Measure:
     def away(self, name: str) -> float | None:
         """The same in the middle of a canvas three times as large; None where it cannot be shown.
 
-        There as far from the edge as can be, of convolutions only the largest still see it.
+        Of convolutions only the largest see the edge from there. Such a canvas takes nine times
+        as long: fewer images are shown, one way along each axis.
         """
         frame, step = self.frames[name], whole_cells(self.frames[name])
-        size = tuple(side + 2 * step * math.ceil(side / step) for side in self.canvas)
+        rows, columns = (side + 2 * step * math.ceil(side / step) for side in self.canvas)
+        size = (rows, columns)
         try:
-            own = self._shown(identity(), [name], (size[0], size[1]))[name]
+            own = self._large(identity(), name, size)
             total, number = 0.0, 0
             for axis, sign, move in shifts(step):
-                by = sign * round(step / frame.jump[axis])
-                moved = self._shown(move, [name], (size[0], size[1]))[name]
+                if sign < 0:
+                    continue
+                by = round(step / frame.jump[axis])
+                moved = self._large(move, name, size)
                 there, here = _middle(moved, by, axis), _middle(own, 0, axis)
                 total += float((there - here).double().square().sum())
                 number += here.shape[0] * here.shape[2] * here.shape[3]
@@ -222,11 +226,13 @@ class _Measure:
                 "batch_size, or fewer layers"
             )
 
-    def _shown(
-        self, move: Transform, layers: list[str], size: tuple[int, int] | None = None
-    ) -> dict[str, Tensor]:
-        canvas = self.look.inputs.transformed(self.source, move, size)
+    def _shown(self, move: Transform, layers: list[str]) -> dict[str, Tensor]:
+        canvas = self.look.inputs.transformed(self.source, move)
         return self.look(canvas, self.indices, f"dense: {move}", layers)
+
+    def _large(self, move: Transform, name: str, size: tuple[int, int]) -> Tensor:
+        canvas = self.look.inputs.transformed(self.source[:_LARGE], move, size)
+        return self.look(canvas, self.indices[:_LARGE], f"dense: {move}", [name])[name]
 
     def _share(self, name: str, total: float, number: int) -> float:
         """A sum over so many cells of images as a fraction of the variance there."""
