@@ -72,7 +72,8 @@ def page(
     text = _environment().get_template("report.html.j2").render(
         said=said, figures=shown, extras=extras, several=len(said.parts) > 1,
         ladders=[(one, columns) for one in said.ladders for columns in _columns(one)],
-        sections=_sections(said, sections, extras), has=lambda name: name in sections,
+        sections=_sections(said, sections, extras), expert=_for_experts(said, sections),
+        has=lambda name: name in sections,
         styles=list(map(Markup, styles)), scripts=list(map(Markup, scripts)),
         policy=_policy(styles, scripts), data=json_block(as_json(said)),
         bibtex=as_bibtex(said.references), known={*RUNG, *READINGS}, interval=interval, share=share,
@@ -122,13 +123,19 @@ def _sections(said: Content, figured: set[str], extras: Sequence[Extra]) -> list
         ("oracle", "Classifier", bool(said.treatments)),
         ("measured", "What was measured", True),
         ("ladder", "Ladder", bool(said.ladders)),
-        ("experts", "For experts", bool(said.ladders or said.search or said.channels or figured)),
+        ("experts", "For experts", _for_experts(said, figured)),
         ("pitfalls", "Pitfalls", True),
         ("methods", "Methods", True),
         ("provenance", "Provenance", True),
         ("cite", "How to cite", True),
     ]
     return [(name, title) for name, title, shown in there if shown]
+
+
+def _for_experts(said: Content, figured: set[str]) -> bool:
+    """Whether there is anything that only experts ask for."""
+    drawn = {"experts", "search", "channels"} & figured
+    return bool(said.ladders or said.search or said.channels or drawn)
 
 
 @dataclass(frozen=True)

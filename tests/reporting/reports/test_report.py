@@ -327,3 +327,16 @@ def test_folders_without_results_are_refused(tmp_path: Path) -> None:
 def test_the_same_result_twice_is_refused(runs: Path, probed: Result, tmp_path: Path) -> None:
     with pytest.raises(ProbeError, match="are the same result; give each once"):
         report([runs / "probe", probed], tmp_path / "report")
+
+
+@pytest.mark.parametrize("part", ["", "probe", "oracle"])
+def test_every_link_within_the_page_has_a_place(
+    runs: Path, tmp_path: Path, read_tags: Any, part: str
+) -> None:
+    tags = read_tags()
+    written = report(runs / part, tmp_path / "report", viewer=False)
+    tags.feed(written.read_text(encoding="utf-8"))
+    places = {held["id"] for tag in ("section", "div") for held in tags.named(tag) if "id" in held}
+    links = {held["href"] or "" for held in tags.named("a")}
+    within = {link.removeprefix("#") for link in links if link.startswith("#")}
+    assert within and within <= places
