@@ -89,8 +89,9 @@ class Kept:
         for each in kind.__mro__:
             if id(each) not in self._seen and not _librarys(each):
                 self._seen[id(each)] = each
-                self._parts.append(_of_class_values(each))
-                self._all((*_class_values(each).values(),), depth)
+                values = _class_values(each)
+                self._parts.append(_of_class_values(each, values))
+                self._all((*values.values(),), depth)
 
     def _all(self, things: tuple[Any, ...], depth: int) -> None:
         for thing in things:
@@ -131,9 +132,7 @@ def _class_values(kind: type) -> dict[str, Any]:
     }
 
 
-def _of_class_values(kind: type) -> Restore:
-    before = _class_values(kind)
-
+def _of_class_values(kind: type, before: dict[str, Any]) -> Restore:
     def put_back() -> bool:
         now = _class_values(kind)
         changed = [n for n in {**before, **now} if n not in now or now[n] is not before.get(n, now)]

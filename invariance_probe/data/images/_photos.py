@@ -259,7 +259,7 @@ def _deep_notes(
     deep = [index for index, header in zip(kept, headers, strict=True) if header.deep]
     if not deep:
         return []
-    looked = deep[:: -(-len(deep) // _LOOKED)]
+    looked = _some(deep)
     most = max(in_order(partial(_brightest, store), looked, workers))
     some = f" (in {len(looked)} of {len(deep)} looked at)" if len(looked) < len(deep) else ""
     return depth_notes(most, f"{where}: ", some)
@@ -272,13 +272,18 @@ def _faint_notes(
 
     They are decoded until one is met that is not, which mostly is the first.
     """
-    plain = [index for index, header in zip(kept, headers, strict=True) if not header.deep]
+    shallow = [index for index, header in zip(kept, headers, strict=True) if not header.deep]
     most = 0
-    for index in plain[:: -(-len(plain) // _LOOKED)] if plain else []:
+    for index in _some(shallow):
         most = max(most, _brightest(store, index))
         if most > FAINT:
             break
     return faint_notes(most, f"{where}: ")
+
+
+def _some(indices: list[int]) -> list[int]:
+    """At most so many of the images as are looked at, from all over them."""
+    return indices[:: max(1, -(-len(indices) // _LOOKED))]
 
 
 def _brightest(store: Store, index: int) -> int:

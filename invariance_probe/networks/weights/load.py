@@ -16,7 +16,15 @@ from .._words import few, first_line, shown
 from ._restoring import restored_on_error
 from .match import Fit, by_own_rules, matched, mismatch, weights_of, with_extras
 from .order import in_order
-from .read import EXTRA, State, checkpoint_sha256, file_sha256, load_state, metadata, read_state
+from .read import (
+    State,
+    checkpoint_sha256,
+    extra_key,
+    file_sha256,
+    load_state,
+    metadata,
+    read_state,
+)
 from .renaming import Naming, renamed, under
 
 T = TypeVar("T")
@@ -68,7 +76,7 @@ def load_checkpoint(
     for naming in _namings(tensors, own, by_order):
         found, good = matched(naming, network, own)
         extras = {
-            f"{name}.{EXTRA}".removeprefix("."): value
+            extra_key(name): value
             for name, value in _by_module(state.extras, prefix, naming).items()
         }
         found, fitting = with_extras(found, extras, network)

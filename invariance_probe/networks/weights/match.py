@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from .._words import few, shown
 from .order import COUNTER, agrees_in_order
-from .read import EXTRA
+from .read import EXTRA, extra_key
 from .renaming import Naming
 
 _COMPUTED = ("parametrizations.", "weight_orig", "weight_g", "weight_v")
@@ -147,7 +147,7 @@ def with_extras(
     whose part is missing is no more loaded than one whose weight is.
     """
     takers = [
-        f"{name}.{EXTRA}".removeprefix(".")
+        extra_key(name)
         for name, module in network.named_modules(remove_duplicate=False)
         if type(module).set_extra_state is not nn.Module.set_extra_state
     ]

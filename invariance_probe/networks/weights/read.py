@@ -46,6 +46,11 @@ class State:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
+def extra_key(module: str) -> str:
+    """The key of a module's extra state."""
+    return f"{module}.{EXTRA}" if module else EXTRA
+
+
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
@@ -244,24 +249,20 @@ def _chosen(content: Any, path: Path, kind: str, entry: str | None) -> State:
         raise ProbeError(
             f"{shown(path)} holds a {type(inner).__name__}, not a state dict {{key: tensor}}"
         )
-    extras = {
-        str(key).rpartition(".")[0]: value
-        for key, value in inner.items()
-        if _last(key) == EXTRA and not isinstance(value, Tensor)
-    }
-    plain = {key: v for key, v in inner.items() if _last(key) != EXTRA or isinstance(v, Tensor)}
-    odd = [shown(key) for key, value in plain.items() if not _is_dense(value)]
-    if odd or not plain:
+    tensors, extras = {}, {}
+    for key, value in inner.items():
+        module, _, last = str(key).rpartition(".")
+        if last == EXTRA and not isinstance(value, Tensor):
+            extras[module] = value
+        else:
+            tensors[str(key)] = value
+    odd = [shown(key) for key, value in tensors.items() if not _is_dense(value)]
+    if odd or not tensors:
         holds = f"{few(odd)} beside or instead of plain tensors" if odd else "nothing"
         if others and entry is None:
             holds += f"; ask for one of its entries by name ({few(map(shown, others))})"
         raise ProbeError(f"{shown(path)} holds no state dict {{key: tensor}}: it has {holds}")
-    tensors = {str(key): value for key, value in plain.items()}
     return State(tensors, kind, ".".join(taken), tuple(others), _versions(inner), extras)
-
-
-def _last(key: object) -> str:
-    return str(key).rpartition(".")[2]
 
 
 def _versions(content: object) -> dict[str, int]:

@@ -17,7 +17,7 @@ from ...errors import ProbeError
 from ...geometry import Frame, Transform, translation, valid_cells
 from ..options import AUTO, Options
 from .look import Looker
-from .plan import batches
+from .plan import batches, spaced
 
 Array = NDArray[np.float64]
 
@@ -61,8 +61,7 @@ def with_margins(
     if all(move.is_identity for move in moves):
         return Borders(dict(frames), [])
     canvas = look.inputs.images.canvas
-    spaced = np.unique(np.linspace(0, len(indices) - 1, _IMAGES).round().astype(int))
-    changes = _measured(frames, look, [indices[i] for i in spaced], options)
+    changes = _measured(frames, look, spaced(indices, _IMAGES), options)
     found, notes = {}, []
     for name, frame in frames.items():
         reach = changes[name].reach()

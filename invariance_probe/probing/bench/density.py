@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from .borders import shifts, whole_cells
 from .dense import Stitching
 from .look import Looker
 from .memory import bytes_text, free_memory
+from .plan import spaced
 
 FLOOR = 0.05
 """The resampling floor that `dense="auto"` aims at, a fraction of the variance."""
@@ -69,8 +69,7 @@ def with_density(
     """
     if options.dense == 1:
         return Density()
-    spaced = np.unique(np.linspace(0, len(indices) - 1, _IMAGES).round().astype(int))
-    measure = _Measure(frames, look, [indices[i] for i in spaced], moves, options)
+    measure = _Measure(frames, look, spaced(indices, _IMAGES), moves, options)
     unlike = {name: measure.unlike(name) for name in frames}
     judged = {name: _judged(measure, name, share) for name, share in unlike.items()}
     mixed = {name: reason for name, (reason, _) in judged.items() if reason}
@@ -146,9 +145,7 @@ class _Measure:
     ) -> None:
         self.frames, self.look, self.indices, self.options = frames, look, indices, options
         self.canvas = look.inputs.images.canvas
-        moving = [move for move in moves if not move.is_identity]
-        spaced = np.linspace(0, len(moving) - 1, min(_MOVES, len(moving))).round().astype(int)
-        self.moves = [moving[i] for i in np.unique(spaced)]
+        self.moves = spaced([move for move in moves if not move.is_identity], _MOVES)
         self.cells = {n: valid_cells(f, moves, self.canvas) for n, f in frames.items()}
         self.source = look.inputs.load(indices)
         self.own = self._shown(identity(), list(frames))

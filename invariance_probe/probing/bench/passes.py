@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -63,7 +64,7 @@ class Passes:
         # By the place in the whole half: the same whatever batches and processes.
         self._folds = {index: place % FOLDS for place, index in enumerate(self.fit)}
 
-    @property
+    @cached_property
     def stitching(self) -> Stitching:
         """How the maps that are moved come to their grids."""
         frames = {state.name: state.frame for state in self.states}

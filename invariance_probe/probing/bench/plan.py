@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from ...geometry import Transform, parse_transforms
 from ...networks import Network
 from ...networks.building.zoo import first_planes, takes
 from ...networks.keeping import evaluating, keeping
+
+T = TypeVar("T")
 
 
 def split(number: int, seed: int) -> tuple[list[int], list[int]]:
@@ -32,6 +35,16 @@ def split(number: int, seed: int) -> tuple[list[int], list[int]]:
     # The evaluation half stays in drawn order: neighbours, compared for the ceiling, are unrelated
     # even where a folder is sorted by class.
     return sorted(order[: number // 2]), order[number // 2 :]
+
+
+def spaced(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of the items, evenly spaced from the first to the last.
+
+    >>> spaced("abcdefg", 3), spaced("ab", 3), spaced("", 3)
+    (['a', 'd', 'g'], ['a', 'b'], [])
+    """
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[place] for place in places]
 
 
 def images_for(network: nn.Module | Network, images: AnyImages) -> ImageSet:

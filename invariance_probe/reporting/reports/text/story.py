@@ -71,8 +71,7 @@ def _aligned(numbers: KindNumbers) -> str:
     of = f"of {len(states)} layers" if len(states) > 1 else f"layer ({numbers.layers[0].layer})"
     count = str(full or ("none" if len(states) > 1 else "no"))
     open_ = f" ({undecided} undecided)" if undecided else ""
-    under = _under(numbers, brief=True)
-    return f"{count} {of}{open_} {under[0].lower()}{under[1:]}"
+    return f"{count} {of}{open_} {_amid(numbers, brief=True)}"
 
 
 def _worth(numbers: OracleNumbers) -> str:
@@ -80,14 +79,13 @@ def _worth(numbers: OracleNumbers) -> str:
     known = [one.inverse for one in numbers.layers if one.inverse.known]
     if numbers.images < FEW or not known:
         return ""
-    under = _under(numbers, brief=True)
     labelled = numbers.measure == "accuracy"
     before = f"{percent(numbers.untransformed)} of the images as they are, for " if labelled else ""
     best = percent(max(one.value for one in known))
     return (
         f"The classifier {'is right' if labelled else 'keeps its answer'} for {before}"
         f"{percent(numbers.nothing.value)} {'' if labelled else 'of the images '}"
-        f"{under[0].lower()}{under[1:]}, for {best} at best with a layer's maps moved back, and "
+        f"{_amid(numbers, brief=True)}, for {best} at best with a layer's maps moved back, and "
         f"for {percent(numbers.input_aligned.value)} with the input moved back."
     )
 
@@ -135,14 +133,18 @@ def verdict(numbers: KindNumbers) -> str:
     return f"{head}, moving the feature maps back {'; '.join(clauses)}."
 
 
-def _under(numbers: KindNumbers | OracleNumbers, *, brief: bool = False) -> str:
-    several = brief and len(numbers.transforms) > 1
-    moves = (
-        plural(numbers.kind)
-        if several
-        else moves_phrase(numbers.kind, numbers.transforms, numbers.parameters)
-    )
-    return f"In {numbers.where}, under {moves}" if numbers.where else f"Under {moves}"
+def _under(numbers: KindNumbers | OracleNumbers) -> str:
+    said = _amid(numbers)
+    return said[0].upper() + said[1:]
+
+
+def _amid(numbers: KindNumbers | OracleNumbers, *, brief: bool = False) -> str:
+    """In which run and under what, within a sentence; `brief` leaves out how many and how far."""
+    if brief and len(numbers.transforms) > 1:
+        moves = plural(numbers.kind)
+    else:
+        moves = moves_phrase(numbers.kind, numbers.transforms, numbers.parameters)
+    return f"in {numbers.where}, under {moves}" if numbers.where else f"under {moves}"
 
 
 def _lead(named: Callable[..., list[str]], phrase: Callable[..., str], among: int) -> str:
