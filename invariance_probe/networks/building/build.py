@@ -25,9 +25,7 @@ from ..stn.architecture import parse_architecture
 from ..stn.classifier import Classifier, build_classifier
 from ..stn.trained import is_trained, trained_classifier
 from ..weights.load import Fit, checkpoint_sha256, file_sha256, load_checkpoint, metadata
-from .factories import WEIGHT_FILES, find_factory
-from .siblings import siblings
-from .zoo import (
+from ..zoo import (
     IMAGENET,
     channels_of,
     first_planes,
@@ -36,6 +34,8 @@ from .zoo import (
     of_published,
     random_weights,
 )
+from .factories import WEIGHT_FILES, find_factory
+from .siblings import siblings
 
 _MNIST = ((0.1307,), (0.3081,))
 _TEXT = 10_000  # letters of the metadata's longest number or list

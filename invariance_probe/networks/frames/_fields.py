@@ -32,11 +32,15 @@ _PIXELS = 1_200_000  # of all images of a pass
 
 @dataclass(frozen=True)
 class Seen:
-    """The Line of a layer whose fields end inside a strip of a length, which shows it."""
+    """The Line of a layer whose fields end inside a strip of a length, which shows it.
+
+    `reach`: pixels from a cell's place to the edges of what it sees, at most.
+    """
 
     line: Line
     strip: Strip
     length: int
+    reach: float
 
 
 def measure_lines(
@@ -87,7 +91,9 @@ def _grown(
             line, period = found[layer].line, found[layer].period
             # A map that is resized to a fixed or rounded size is not on one grid in all sizes.
             if layer not in added or abs(line.jump * added[layer] - LONGER) < line.jump * period:
-                lines[layer] = Seen(line, strip, length + growth)
+                field = found[layer]
+                reach = (field.right - field.left) / 2 + line.jump * period
+                lines[layer] = Seen(line, strip, length + growth, reach)
     return lines, refuted - lines.keys()
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ...errors import ProbeError
 from ..marking.support import like
 from ._edges import LONGER, Line, Maps, Strip, added_cells, thin_strip
-from ._fields import measure_lines
+from ._fields import Seen, measure_lines
 from ._gradients import centroids, deviation, gradient_lines, implied_jump, no_grid
-from ._moments import moment_line, moments
+from ._moments import Moments, moment_line, moments
 
 _AGREE = 2e-3  # px
 # Of a cell, between centroids of gradients and the places of moments or edges that have no other
@@ -83,7 +84,39 @@ def _axis(maps: Maps, sizes: Mapping[str, Size], axis: str, canvas: Size) -> _Al
     ]  # fmt: skip
     thick = Strip(strip.network, strip.channels, axis, canvas[1 - side], maps)
     found |= _of_moments_alone((strip, thick), length, doubtful, added)
-    return _Along({layer: one.line for layer, one in seen.items()}, found, added)
+    lines = {layer: one.line for layer, one in seen.items()}
+    return _Along(lines | _with_strays(strip, length, seen), found, added)
+
+
+def _with_strays(strip: Strip, length: int, seen: Mapping[str, Seen]) -> dict[str, Line]:
+    """The Lines that some cell of the canvas lies off, with how far it does.
+
+    Edges and moments are both read from cells in the middle: a map whose cells are picked by
+    number, or rolled around, may be regular there and nowhere else.
+    """
+    try:
+        found = moments(strip, list(seen), length)
+    except ProbeError:
+        return {}
+    lines: dict[str, Line] = {}
+    for layer, one in found.items():
+        line = seen[layer].line
+        apart = _apart(one, line, seen[layer].reach, length)
+        if apart > max(abs(line.jump) / 2, _AGREE):
+            lines[layer] = replace(line, error=apart)
+    return lines
+
+
+def _apart(found: Moments, line: Line, reach: float, length: int) -> float:
+    """How far the places of cells lie off a Line at most, in pixels.
+
+    Only of cells that by the Line and their `reach` see nothing beyond the canvas: padding may
+    move the places of others.
+    """
+    wanted = line.jump * np.arange(len(found.place)) + line.corner
+    inside = (wanted >= reach) & (wanted <= length - 1 - reach)
+    inside &= np.isfinite(found.place) & (abs(found.mass) > 1e-3 * np.nanmax(abs(found.mass)))
+    return float(abs(found.place - wanted)[inside].max(initial=0.0))
 
 
 def _of_moments_alone(
@@ -135,7 +168,7 @@ def _agreed(seen: Line | None, moment: Line | None, cells: int) -> Line | None:
     apart = abs((seen.jump - moment.jump) * middle + seen.corner - moment.corner)
     if apart > max(abs(seen.jump), _AGREE):
         return None
-    return seen if apart <= _AGREE else replace(seen, error=apart)
+    return seen if apart <= _AGREE else replace(seen, error=max(apart, seen.error))
 
 
 def _decided(maps: Maps, layer: str, canvas: Size, along: list[_Along]) -> tuple[Line, Line, str]:

@@ -15,8 +15,8 @@ from ...data import AnyImages, ImageSet, as_images
 from ...errors import ProbeError
 from ...geometry import Transform, parse_transforms
 from ...networks import Network
-from ...networks.building.zoo import first_planes, takes
 from ...networks.keeping import evaluating, keeping
+from ...networks.zoo import first_planes, takes
 
 T = TypeVar("T")
 

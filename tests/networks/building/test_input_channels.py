@@ -13,7 +13,7 @@ from invariance_probe import cli
 from invariance_probe.data import array_images
 from invariance_probe.errors import ProbeError
 from invariance_probe.networks import build_network
-from invariance_probe.networks.building.zoo import channels_of
+from invariance_probe.networks.zoo import channels_of
 from invariance_probe.probing import oracle, probe
 
 

@@ -295,3 +295,20 @@ def test_gradients_alone_are_good_to_half_a_cell() -> None:
     frame = framed(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), box, nn.Identity()), "2")
     assert frame.method == "gradient" and frame.error >= 0.5
     assert abs(frame.centre_offset[0]) <= frame.error
+
+
+@pytest.mark.parametrize(
+    ("rows", "apart"),
+    [([*range(15), 20], 5.0), ([0, *range(6, 21)], 4.5), (list(range(3, 20)), 0.0)],
+    ids=["the last one far", "the first one far", "all even"],
+)
+def test_cells_picked_by_number_are_exact_only_where_all_are_even(
+    rows: list[int], apart: float
+) -> None:
+    picked = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), Fn(lambda maps: maps[:, :, rows][..., rows]), nn.ReLU()
+    )
+    frame = framed(picked, "2", 28)
+    assert frame.jump == (1, 1)
+    assert frame.error == pytest.approx(apart, abs=1e-6)
+    assert frame.estimated == (apart > 0)

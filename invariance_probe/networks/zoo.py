@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...errors import ProbeError
-from ..keeping import keeping
-from ..layers.capture import run
-from ..marking.support import like
-from ..network import Network, Preset
+from ..errors import ProbeError
+from .keeping import keeping
+from .layers.capture import run
+from .marking.support import like
+from .network import Network, Preset
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
