@@ -33,18 +33,20 @@ class ChannelMoments:
     """
 
     SUMS: ClassVar[tuple[str, ...]] = (
-        "samples", "images", "auto", "cross", "target", "chance", "sums",
+        "samples", "images", "auto", "cross", "target", "chance", "chance_sums", "pairs",
+        "sums",
     )  # fmt: skip
 
     def __init__(
         self, cells: Tensor, weights: Tensor | None = None, *, chance: bool = True
     ) -> None:
         self.cells, self.weights, self._paired = cells, weights, chance
-        self.samples = self.images = 0
+        self.samples = self.images = self.pairs = 0
         self.auto = torch.zeros(0)  # (C, C): Σ x xᵀ
         self.cross = torch.zeros(0)  # (C, C): Σ y xᵀ, rows of the original
         self.target = torch.zeros(0)  # (C): Σ y²
         self.chance = torch.zeros(0)  # (C, C): Σ y xᵀ with x of the image before
+        self.chance_sums = torch.zeros(0)  # (2, C): Σ x and Σ y of those pairs
         self.sums = torch.zeros(0)  # (2, C): Σ x and Σ y
         self._previous: Tensor | None = None
         inside = cells.flatten() > 0
@@ -75,12 +77,17 @@ class ChannelMoments:
         if self._paired:
             step = x.shape[2]
             if self._previous is not None:
-                self._add("chance", y[:, 0] @ self._previous.T)
+                self._pair(self._previous, y[:, 0])
             if x.shape[1] > 1 or self._previous is None:
-                self._add("chance", flat_y[:, step:] @ flat_x[:, :-step].T)
+                self._pair(flat_x[:, :-step], flat_y[:, step:])
             self._previous = x[:, -1].clone()
         self.images += x.shape[1]
         self.samples += x.shape[1] * self._number
+
+    def _pair(self, before: Tensor, after: Tensor) -> None:
+        self._add("chance", after @ before.T)
+        self._add("chance_sums", torch.stack([before.sum(dim=1), after.sum(dim=1)]))
+        self.pairs += before.shape[1]
 
     def __add__(self, other: ChannelMoments) -> ChannelMoments:
         """Moments of both sets of images."""
@@ -89,9 +96,10 @@ class ChannelMoments:
         if 0 in (self.images, other.images):
             return self if self.images else other
         total = ChannelMoments(self.cells, self.weights, chance=self._paired)
-        for name in ("auto", "cross", "target", "chance", "sums"):
+        for name in ("auto", "cross", "target", "chance", "chance_sums", "sums"):
             setattr(total, name, getattr(self, name) + getattr(other, name))
-        total.images, total.samples = self.images + other.images, self.samples + other.samples
+        for name in ("images", "samples", "pairs"):
+            setattr(total, name, getattr(self, name) + getattr(other, name))
         return total
 
     def error(self, channel_map: Array, offset: Array | None = None) -> float:
@@ -131,7 +139,8 @@ class ChannelMaps:
     `moved_by_chance` the same for a permutation fitted to unrelated images; `diagonal` is the
     share of the linear map's squared entries between channels that ever respond that lie on its
     diagonal. `correlation` (C, C) is between
-    original (rows) and aligned (columns) channels; 0 where a channel never varies.
+    original (rows) and aligned (columns) channels; 0 where a channel never varies. `by_chance` (C)
+    is every original channel's greatest correlation with another channel of unrelated images.
     """
 
     permutation: NDArray[np.int64]
@@ -144,6 +153,7 @@ class ChannelMaps:
     moved_by_chance: float
     diagonal: float
     correlation: Array
+    by_chance: Array
     means: Array
 
     def offset(self, channel_map: Array) -> Array:
@@ -185,7 +195,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         "inverse_orthogonal": moments.error(orthogonal, means[1] - orthogonal @ means[0]),
         "inverse_linear": moments.error(linear, means[1] - linear @ means[0]),
     }
-    variance, correlation = _statistics(moments)
+    variance, correlation = _statistics(moments, between / moments.samples)
     chance = np.asarray(moments.chance.double().cpu())
     by_chance = _assign(auto, chance, target) if chance.size else permutation
     alive = varying(np.diag(auto) + target)
@@ -201,6 +211,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         moved_by_chance=_share(variance, by_chance),
         diagonal=float(np.sum(np.diag(linear)[alive] ** 2) / squares) if squares > 0 else math.nan,
         correlation=correlation,
+        by_chance=_best_by_chance(moments, chance),
         means=means,
     )
 
@@ -244,17 +255,33 @@ def _share(variance: Array, permutation: NDArray[np.int64]) -> float:
     return float(variance[moved].sum() / total) if total > 0 else float("nan")
 
 
-def _statistics(moments: ChannelMoments) -> tuple[Array, Array]:
-    """Variance (C) of the originals, correlation (C, C) of originals with aligned channels."""
-    auto, cross, target = (
-        np.asarray(m.double().cpu()) / moments.samples
-        for m in (moments.auto, moments.cross, moments.target)
+def strongest_other(correlation: Array) -> Array:
+    """Greatest correlation of every original channel (row) with another one (C); NaN for one.
+
+    >>> strongest_other(np.array([[0.9, 0.2], [-0.1, 0.3]])).tolist()
+    [0.2, -0.1]
+    """
+    others = np.where(np.eye(len(correlation), dtype=bool), -np.inf, correlation).max(axis=1)
+    return np.where(np.isfinite(others), others, np.nan)
+
+
+def _best_by_chance(moments: ChannelMoments, chance: Array) -> Array:
+    """Every original channel's greatest correlation with another one of the image before (C)."""
+    if not moments.pairs:
+        return np.full(len(moments.auto), np.nan)
+    x, y = np.asarray(moments.chance_sums.double().cpu()) / moments.pairs
+    return strongest_other(_statistics(moments, chance / moments.pairs - np.outer(y, x))[1])
+
+
+def _statistics(moments: ChannelMoments, covariance: Array) -> tuple[Array, Array]:
+    """Variance (C) of the originals, and the correlation (C, C) that a covariance comes to."""
+    auto, target = (
+        np.asarray(m.double().cpu()) / moments.samples for m in (moments.auto, moments.target)
     )
     mean_x, mean_y = np.asarray(moments.sums.cpu()) / moments.samples
     var_x = np.clip(np.diag(auto) - mean_x**2, 0, None)
     var_y = np.clip(target - mean_y**2, 0, None)
     scale = np.sqrt(np.outer(var_y, var_x))
-    covariance = cross - np.outer(mean_y, mean_x)
     alive = varying(scale)
     correlation = np.divide(covariance, scale, out=np.zeros_like(scale), where=alive)
     return var_y, np.clip(correlation, -1, 1)

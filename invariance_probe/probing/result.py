@@ -58,7 +58,9 @@ class Result:
     variance : sums of squared deviations of the originals, (layers, evaluation images).
     axes : names along the axes of `errors`: layer, transform, rung, image.
     provenance : configuration, versions, hashes, device, and warnings.
-    extra : arrays by name: "permutation/LAYER" (transforms, C) and "correlation/LAYER".
+    extra : arrays by name: "permutation/LAYER" (transforms, C), "correlation/LAYER" and
+        "by_chance/LAYER", each original channel's greatest correlation with another channel of
+        unrelated images.
     """
 
     residuals: pd.DataFrame
@@ -217,6 +219,8 @@ def load_result(folder: str | Path) -> Result:
                 check_array(name, values, (moves, width), "i", least=0)
             elif kind == "correlation":
                 check_array(name, values, (moves, width, width), "f")
+            elif kind == "by_chance":
+                check_array(name, values, (moves, width), "f")
             elif kind == "ledger":
                 check_array(name, values, (moves, len(SOURCES), len(PARTS), images), "f", least=0)
     return Result(

@@ -122,6 +122,23 @@ def test_correlation_is_pearsons_and_0_for_dead_channels():
     assert (found[:, 3] == 0).all()
 
 
+def test_the_chance_of_a_stand_in_is_the_best_other_channel_of_the_image_before():
+    x, y = maps(6, 4) + 3, maps(6, 4, seed=1)
+    x[:, 2] += 2 * torch.roll(y[:, 0], -1, 0)  # image n's channel 0 is in image n - 1's channel 2
+    found = fit_channel_maps(moments(x, y)).by_chance
+    flat = [m.transpose(0, 1).double().numpy() for m in (x, y)]
+    for row in range(4):
+        others = []
+        for column in set(range(4)) - {row}:
+            a, b = flat[0][column], flat[1][row]
+            paired = ((b[1:] - b.mean()) * (a[:-1] - a.mean())).mean()
+            others.append(paired / (a.std() * b.std()))
+        assert found[row] == pytest.approx(max(others), abs=0.02)
+    assert found[0] > 0.5
+    one = fit_channel_maps(moments(maps(6, 1), maps(6, 1)))
+    assert np.isnan(one.by_chance).all()
+
+
 @pytest.mark.parametrize("dead", [[1], [0, 3], [1, 2, 4]])
 def test_dead_channels_stay_where_they_are(dead):
     """What no sample decides is the identity, not a rotation that rounding picks."""

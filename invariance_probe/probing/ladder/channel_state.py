@@ -197,13 +197,19 @@ class ChannelState:
         return next((i for i, h in enumerate(self.transforms) if h.isclose(product)), None)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Permutations (transforms, C), and correlations (transforms, C, C) up to 256 channels."""
+        """Permutations (transforms, C), and correlations (transforms, C, C) up to 256 channels.
+
+        `by_chance` (transforms, C) beside them: the greatest with another channel of other images.
+        """
         stored: dict[str, NDArray[Any]] = {
             "permutation": np.stack([maps.permutation for maps in self.maps])
         }
         if len(self.maps[0].permutation) <= 256:
             stored["correlation"] = np.stack(
                 [maps.correlation.astype(np.float32) for maps in self.maps]
+            )
+            stored["by_chance"] = np.stack(
+                [maps.by_chance.astype(np.float32) for maps in self.maps]
             )
         return stored
 
