@@ -287,6 +287,12 @@ def test_what_changes_no_number_may_differ_and_normalisation_is_told() -> None:
     assert found.provenance["bootstrap"] == {"level": 0.95, "resamples": 200, "seed": 0}
 
 
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", " -x", "@SUM(A1)"])
+def test_names_that_spreadsheets_would_compute_are_refused(name: str) -> None:
+    with pytest.raises(ProbeError, match="would be a formula where a spreadsheet opens"):
+        compare({"a": made_result(), name: made_result()})
+
+
 def test_rungs_that_one_result_lacks_are_named() -> None:
     less = made_result(rungs=("unaligned", "inverse", "input_aligned", "other_image"))
     found = compare({"a": made_result(), "b": less})

@@ -241,6 +241,11 @@ def _named(results: Mapping[str, Result] | Sequence[Result]) -> dict[str, Result
             f"{len(named)} result{'s' * (len(named) != 1)} to compare; give two or more"
         )
     for name, result in named.items():
+        if name.lstrip().startswith(("=", "+", "-", "@")):
+            raise ProbeError(
+                f"the name {name[:80]!r} would be a formula where a spreadsheet opens the tables; "
+                "name the result otherwise"
+            )
         if not isinstance(result, Result):
             raise ProbeError(
                 f"{name!r} is a {type(result).__name__}; give what probe(...) or load_result(...) "
