@@ -286,7 +286,9 @@ def _stored(folder: Path) -> TrainConfig:
     except FileNotFoundError:
         raise ProbeError(f"no training run in '{folder}' (no {CONFIG}); train one first") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ProbeError(f"'{path}' describes no training run ({error})") from None
+        raise ProbeError(
+            f"'{path}' describes no training run ({error}); remove that folder, or name another"
+        ) from None
     return TrainConfig.from_dict(values)
 
 
