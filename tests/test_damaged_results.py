@@ -6,10 +6,12 @@ The long run, 400 folders with five commands each: `pytest -m slow tests/test_da
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -76,6 +78,39 @@ def test_tables_that_contradict_themselves_are_damaged(
     with pytest.raises(ProbeError, match=r"is damaged .*run the probe again") as caught:
         load(tmp_path / "run")  # type: ignore[operator]
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("level", "text"), ("level", 10**400), ("level", 1.0), ("level", True), ("family", ["a"]),
+     ("memory", {"a": 1})],
+)  # fmt: skip
+@pytest.mark.parametrize(("which", "load"), [("probe", load_result), ("oracle", load_oracle)])
+def test_options_of_another_kind_are_damaged(
+    option: str, value: object, which: str, load: Any, results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / which, tmp_path / "run")
+    path = tmp_path / "run" / "provenance.json"
+    held = json.loads(path.read_text())
+    held["options"][option] = value
+    path.write_text(json.dumps(held))
+    with pytest.raises(ProbeError, match=rf"is damaged \(options.{option} of provenance.json"):
+        load(tmp_path / "run")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("name", ["summary.csv", "per_image.npz", "hash.json", "provenance.json"])
+def test_pipes_are_not_waited_for(name: str, results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "probe", tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    os.mkfifo(tmp_path / "run" / name)
+    for line in ("plot {0}", "report {0} --no-viewer --out page", "probe --config {0} --out again"):
+        if name == "hash.json" or ("config" in line) != (name == "provenance.json"):
+            continue
+        done = CliRunner().invoke(cli.app, line.format(tmp_path / "run").split())
+        assert done.exit_code == 2 and "is no file" in " ".join(done.stderr.split()), done.output
+    if name == "hash.json":
+        assert any("files: " in one for one in load_result(tmp_path / "run").warnings)
 
 
 @pytest.mark.parametrize("name", ["summary", "ledger"])

@@ -136,9 +136,11 @@ def stored_config(path: Path | None) -> dict[str, Any]:
     """The configuration in a result folder, its provenance.json, or a JSON file."""
     if path is None:
         return {}
+    from ..running.files import read_bytes
+
     file = path / "provenance.json" if path.is_dir() else path
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(read_bytes(file))
     except FileNotFoundError:
         raise ProbeError(f"{file} does not exist; give a result folder or a JSON file") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -192,7 +194,9 @@ def configured(
 
     values = stored | {name: value for name, value in given.items() if value is not None}
     kept = {name: value for name, value in options.items() if value is not None}
-    values["options"] = {**stored.get("options", {}), **kept}
+    before = stored.get("options", {})
+    # What is no dictionary is refused with the rest of the configuration.
+    values["options"] = {**before, **kept} if isinstance(before, dict) else before
     return ProbeConfig.from_dict(values)
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unicodedata import category
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +27,7 @@ Report = Callable[[int, int, str], None]
 LINES_EVERY = 30.0  # seconds between lines where nobody watches
 TIMED = 2.0  # seconds of work by which the rest is judged
 LONG = 600.0  # seconds of work that are announced before most of it is done
+_STEERING = {"Cc", "Cf", "Cs"}  # kinds of characters: control, direction and width, half of one
 
 
 machine = False
@@ -65,12 +67,13 @@ def hint(text: str) -> None:
 
 
 def written(text: str, style: str = "") -> Text:
-    r"""A text that can be written: bytes of a name that are no UTF-8 as escapes.
+    r"""A text that can be written: what steers a terminal, and bytes that are no UTF-8, as escapes.
 
-    >>> print(written("caf\udce9"))
-    caf\udce9
+    >>> print(written("caf\udce9"), written("a\u202eb"), written("é ö"))
+    caf\udce9 a\u202eb é ö
     """
-    return Text(text.encode("utf-8", "backslashreplace").decode(), style)
+    kept = (c if c in "\n\t" or category(c) not in _STEERING else ascii(c)[1:-1] for c in text)
+    return Text("".join(kept), style)
 
 
 @contextmanager

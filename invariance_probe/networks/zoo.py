@@ -22,17 +22,18 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 _SIDES = (64, 224, 32, 28)  # pixels: of canvases that networks are tried on
+_FEW = range(2, 17)  # planes of a stem that is not registered first, such as satellites' 4 and 13
 
 
 def channels_of(module: nn.Module) -> int:
-    """Input planes that a network takes, of 3, 1 and those of its first convolution.
+    """Input planes that a network takes, of 3, 1, those of its first convolution, and 2 to 16.
 
     The network is run, and left as it came: what is registered first need not be called first.
     Where it runs on no canvas that is tried, the first convolution says it; 3 where there is none.
     """
     likely = first_planes(module)
     for side in _SIDES:
-        for planes in dict.fromkeys((3, 1, likely)):
+        for planes in dict.fromkeys((3, 1, likely, *_FEW)):
             if takes(module, planes, (side, side)):
                 return planes
     return likely

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +13,13 @@ from typing import Any, BinaryIO
 from ..errors import ProbeError
 
 _HIDDEN, _PART = ".", ".part"  # around the name of a file that is being written
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; OSError also for a pipe or a device, which could be read for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return path.read_bytes()
 
 
 def write_atomically(

@@ -14,6 +14,7 @@ from .._foreign import FILES, listed
 from ..errors import ProbeError
 from .claims import claimed, writing
 from .exchange import exchange
+from .files import read_bytes
 from .hashes import HASH_FILE
 
 PROVENANCE = "provenance.json"
@@ -178,7 +179,7 @@ def publish(
 def stated_hash(folder: Path) -> str:
     """The content hash that a result states of itself; "" where there is none."""
     try:
-        stated = json.loads((folder / HASH_FILE).read_text(encoding="utf-8"))["content_hash"]
+        stated = json.loads(read_bytes(folder / HASH_FILE))["content_hash"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return stated if isinstance(stated, str) else ""

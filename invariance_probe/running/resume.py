@@ -17,7 +17,7 @@ import torch
 
 from ..errors import ProbeError
 from .claims import claimed
-from .files import differences, write_atomically
+from .files import differences, read_bytes, write_atomically
 from .frozen import freeze, thaw
 from .processes import Group
 
@@ -179,7 +179,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     Raises ProbeError for a folder that holds something else.
     """
     try:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        about = json.loads(read_bytes(folder / _ABOUT))
         if about["kind"] != _KIND:
             raise ValueError("another kind of file")
         found = {name: about[name] for name in ("number", "identity", "seen", "note")}

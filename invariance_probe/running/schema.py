@@ -167,8 +167,18 @@ def check_provenance(held: Any) -> None:
             raise ValueError(f"{name} of provenance.json is no list of texts")
     if not isinstance(held.get("config"), dict | None):
         raise ValueError("config of provenance.json is no object")
+    _check_options(held.get("options", {}))
     _check_numbers(held.get("options", {}), "options")
     _check_numbers(held.get("images", {}), "images")
+
+
+def _check_options(held: Mapping[str, Any]) -> None:
+    for name, value in held.items():
+        if not isinstance(value, str | int | float | None):
+            raise ValueError(f"options.{name} of provenance.json is no text or number")
+    level = held.get("level", 0.95)
+    if isinstance(level, str | bool | None) or not 0 < level < 1:
+        raise ValueError("options.level of provenance.json does not lie between 0 and 1")
 
 
 _WHOLE = ("number", "fit", "evaluation", "available", "resamples", "seed", "search_images")

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import ProbeError, one_line
+from .files import read_bytes
 from .folders import FIGURES as FIGURES
 from .folders import PROVENANCE as _PROVENANCE
 from .folders import check_free as check_free
@@ -131,7 +132,7 @@ def _contents(folder: Path, files: Sequence[str]) -> tuple[dict[str, bytes], str
     for attempt in range(_TRIES):
         before = _record(folder)
         try:
-            contents = {name: (folder / name).read_bytes() for name in files}
+            contents = {name: read_bytes(folder / name) for name in files}
         except FileNotFoundError:
             if attempt == _TRIES - 1:
                 raise
@@ -146,7 +147,7 @@ def _contents(folder: Path, files: Sequence[str]) -> tuple[dict[str, bytes], str
 def _record(folder: Path) -> bytes:
     """The stored hashes; nothing where there are none."""
     try:
-        return (folder / HASH_FILE).read_bytes()
+        return read_bytes(folder / HASH_FILE)
     except OSError:
         return b""
 

@@ -717,3 +717,15 @@ def test_the_announcement_of_a_command_fits_a_terminal(
     assert "less; Ctrl-C saves" in lines[here[0] + 1]
     assert max(len(line) for line in lines[here[0] : here[0] + 2]) <= 80
     assert " ahead at " not in done.stdout
+
+
+def test_a_stored_config_with_a_list_of_options_is_refused(in_tmp: Path) -> None:
+    (in_tmp / "plan.json").write_text('{"options": [1]}')
+    done = run("probe", "--config", "plan.json", "--out", "out")
+    assert done.exit_code == 2 and "must be a dictionary of options" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["spec", "checkpoint", "seed"])
+def test_layers_passes_no_argument_of_its_own_on(name: str, in_tmp: Path) -> None:
+    done = run("layers", "--network-arg", f"{name}=1")
+    assert done.exit_code == 2 and f"a factory gets no argument '{name}'" in done.stderr

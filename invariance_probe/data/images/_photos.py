@@ -142,9 +142,17 @@ def photo_set(
 
 
 def in_channels(images: ImageSet, channels: int) -> ImageSet:
-    """Return photographs that are all of one kind with another number of channels, 1 or 3."""
+    """Return photographs that are all of one kind with another number of channels, 1 or 3.
+
+    Raises ProbeError for any other number.
+    """
     if not isinstance(images.source, PhotoSource) or images.channels == channels:
         return images
+    if channels not in (1, 3):
+        raise ProbeError(
+            f"{images.description}: {images.channels} channels cannot become {channels}; only grey "
+            "(1) and colour (3) convert to each other: give the images as an array, data.npy"
+        )
     return replace(
         images,
         source=replace(images.source, channels=channels),

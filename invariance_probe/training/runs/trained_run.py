@@ -22,7 +22,7 @@ from ...networks import build_classifier
 from ...networks.stn.architecture import Architecture
 from ...networks.stn.trained import KIND
 from ...networks.weights.load import load_checkpoint, metadata
-from ...running.files import is_part, write_atomically
+from ...running.files import is_part, read_bytes, write_atomically
 from ...running.folders import check_place
 from ...running.plots import Plots, as_html
 from ...running.processes import Group, processes
@@ -279,13 +279,13 @@ def _stored(folder: Path) -> TrainConfig:
     """The configuration of a run folder, or ProbeError."""
     path = folder / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path))
         if content["kind"] != _RUN:
             raise ValueError("another kind of file")
         values = content["config"]
     except FileNotFoundError:
         raise ProbeError(f"no training run in '{folder}' (no {CONFIG}); train one first") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ProbeError(
             f"'{path}' describes no training run ({error}); remove that folder, or name another"
         ) from None

@@ -15,6 +15,7 @@ from PIL import Image
 from invariance_probe import ProbeError
 from invariance_probe.data import image_folder
 from invariance_probe.data.images.folders import natural_key
+from invariance_probe.data.images.opening import open_images
 
 
 def photo(rows: int, columns: int, seed: int = 0, channels: int = 3) -> Image.Image:
@@ -347,3 +348,9 @@ def test_only_the_asked_images_are_decoded(folder: Path) -> None:
     for name in ("Img1.PNG", "img2.png"):
         (folder / name).unlink()
     assert images.batch([0]).shape == (1, 3, 38, 38)
+
+
+def test_photographs_become_no_other_number_of_channels(folder: Path) -> None:
+    assert open_images(folder, 24, become=1).channels == 1
+    with pytest.raises(ProbeError, match="channels cannot become 4; only grey"):
+        open_images(folder, 24, become=4)

@@ -54,12 +54,24 @@ def digits_only() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 10))
 
 
+class HeadFirst(nn.Module):
+    """The head is registered first, and fits no images."""
+
+    def __init__(self, planes: int) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(20, 5, 1)
+        self.stem = nn.Conv2d(planes, 20, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stem(x))  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize(
     ("make", "planes"),
     [
         (Folded, 3), (LastFirst, 3), (lambda: Own(1), 1), (lambda: Own(3), 3), (digits_only, 1),
         (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU()), 3),
-        (lambda: nn.Conv2d(4, 2, 3), 4),
+        (lambda: nn.Conv2d(4, 2, 3), 4), (lambda: HeadFirst(2), 2), (lambda: HeadFirst(13), 13),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 1),
         (lambda: nn.Sequential(nn.Conv3d(5, 2, 3)), 3),
         (lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3)).train(), 1),
