@@ -158,10 +158,7 @@ def show_layers(
     """List the layers of a network and where their cells sit."""
     from .console.commands import layers as layer_tables
     from .networks import build_network
-    from .networks.building.build import check_arguments
 
-    arguments = reading.arguments(network_arg) or {}
-    check_arguments(arguments)
     with talk.progress("measuring") as report:
         built = build_network(
             network or "mnist_cnn",
@@ -170,7 +167,7 @@ def show_layers(
             checkpoint_prefix=checkpoint_prefix,
             allow_partial=allow_partial,
             by_order=by_order,
-            **arguments,
+            **reading.of_factory(network_arg),
         )
         if image_channels is not None:
             built = replace(built, channels=image_channels)

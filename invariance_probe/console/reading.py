@@ -108,6 +108,15 @@ def arguments(
     return read
 
 
+def of_factory(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """The arguments of a network's factory; those that the package gives itself are refused."""
+    from ..networks.building.build import check_arguments
+
+    found = arguments(pairs) or {}
+    check_arguments(found)
+    return found
+
+
 def allowed(
     trust: bool,
     network: str | None,
