@@ -15,7 +15,7 @@ from ..errors import ProbeError
 from ..probing import Result
 from ..running.files import write_atomically
 from .drawing.style import checked_width, names_as_they_are
-from .figures.channels import has_channel_tables, plot_channel_shift, plot_moved
+from .figures.channels import has_channel_tables, plot_channel_shift
 from .figures.composition import plot_composition
 from .figures.gain import plot_gain
 from .figures.ladder import plot_ladder
@@ -44,10 +44,10 @@ def save_figures(
     """Write every figure that applies to the result into a folder; returns the files.
 
     Files are `ledger`, `ladder`, `gain`, `spread`, `residuals_KIND`, `landscape_angle` and
-    `landscape_scale`, and with channel tables `channel_shift`, `moved`, `tuning_KIND` and
-    `composition`, with a suffix per format. Every file appears whole or not at all, replaces one
-    of its name, and is the same bytes for the same result and matplotlib. `width` is that of
-    every figure in millimetres, 85 for one column of a page; by default figures of several panels
+    `landscape_scale`, and with channel tables `channel_shift`, `tuning_KIND` and `composition`,
+    with a suffix per format. Every file appears whole or not at all, replaces one of its name, and
+    is the same bytes for the same result and matplotlib. `width` is that of every figure in
+    millimetres, 85 for one column of a page; by default figures of several panels
     take two. `progress` is called with every name.
 
     Raises ProbeError for an unknown format or width, and where the folder cannot be written.
@@ -119,10 +119,9 @@ def figures(
 
 def _channel_figures(result: Result, width: float | None) -> Iterator[tuple[str, Draw]]:
     moves = moves_of(result)
-    if not moves["identity"].all():
-        if any(name.startswith("correlation/") for name in result.extra):
-            yield "channel_shift", partial(plot_channel_shift, result, width=width)
-        yield "moved", partial(plot_moved, result, width=width)
+    kept = any(name.startswith("correlation/") for name in result.extra)
+    if kept and not moves["identity"].all():
+        yield "channel_shift", partial(plot_channel_shift, result, width=width)
     for kind in ("rotation", "scaling"):
         several = int((moves["kind"] == kind).sum()) > 1
         responds = len(result.tuning) and result.tuning["rms"].gt(0).any()

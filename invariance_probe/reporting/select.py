@@ -128,6 +128,33 @@ def choose_transform(result: Result, transform: str) -> str:
     return known("transform", transform, result.axes["transform"])
 
 
+def spoken(transform: str) -> str:
+    """A transformation as a figure names it, with numbers that can be read.
+
+    >>> spoken("rotation:-90"), spoken("scaling:1.4142135623730951"), spoken("translation:3,-2")
+    ('rotation −90°', 'scaling 1.41', 'translation 3, −2')
+    """
+    kind, _, values = transform.partition(":")
+    unit = {"rotation": "°", "reflection": "°"}.get(kind, "")
+    return f"{kind} {plain_numbers(values)}{unit}".strip()
+
+
+def plain_numbers(text: str) -> str:
+    """Numbers between commas with three digits after the point at most.
+
+    >>> plain_numbers("1.4142135623730951,-2"), plain_numbers("0.70710678")
+    ('1.41, −2', '0.707')
+    """
+    return ", ".join(_plain(part) for part in text.split(",")).replace("-", "−")
+
+
+def _plain(part: str) -> str:
+    try:
+        return f"{float(part):.4g}" if abs(float(part)) >= 100 else f"{float(part):.3g}"
+    except ValueError:
+        return part
+
+
 def known(what: str, name: str, there: Sequence[str], where: str = "this result") -> str:
     """The name, if it is there; ProbeError with near matches otherwise."""
     if name in there:

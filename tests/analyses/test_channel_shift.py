@@ -29,7 +29,7 @@ def test_a_folder_per_group_and_an_overview(
     assert f"wrote {out}/: rotation, scaling, overview" in said
     assert "\nrotation:90\n" in said and "strongest changed" in said
     drawn = {path.stem for path in (out / "rotation" / "figures").iterdir()}
-    assert {"channel_shift", "moved", "tuning_rotation", "composition", "ladder"} <= drawn
+    assert {"channel_shift", "tuning_rotation", "composition", "ladder"} <= drawn
     own = out / "overview"
     about = json.loads((own / "provenance.json").read_text(encoding="utf-8"))
     assert about["command"].startswith("python analyses/channel_shift.py --layers conv1")

@@ -28,6 +28,7 @@ from invariance_probe.reporting.figures import (
     gallery,
     landscape,
     oracle,
+    tuning,
 )
 from invariance_probe.reporting.figures import gain as heatmap
 from invariance_probe.reporting.figures.classifiers import poses
@@ -126,11 +127,12 @@ def test_rungs_drawn_together_are_told_apart(
         {name: look[1:] for name, look in composition._SERIES.items()},
         {name: (one.colour, one.marker, one.line) for name, one in oracle._LOOKS.items()},
         dict(enumerate(comparison._LOOKS)),
+        dict(enumerate(tuning._LOOKS)),
         {number: (*look, "none") for number, look in enumerate(baselines._LOOKS)},
         {number: (*look, "-") for number, look in enumerate(theorem._LOOKS)},
     ],
-    ids=["moved", "moved at single values", "composition", "oracle", "comparison", "baselines",
-         "theorem"],
+    ids=["moved", "moved at single values", "composition", "oracle", "comparison", "tuning",
+         "baselines", "theorem"],
 )  # fmt: skip
 def test_other_lines_drawn_together_are_told_apart(looks: dict[Any, tuple[str, str, Any]]) -> None:
     for one, other in itertools.combinations(looks, 2):
@@ -151,7 +153,7 @@ def test_colour_scales_rise_or_fall_in_lightness(colours: Any) -> None:
     assert np.abs(steps.sum()) > 50
 
 
-@pytest.mark.parametrize("colours", [heatmap._COLOURS, channels._COLOURS, gallery._DIFFERENCES])
+@pytest.mark.parametrize("colours", [heatmap._COLOURS, gallery._DIFFERENCES])
 def test_diverging_scales_are_lightest_in_the_middle_with_ends_told_apart(colours: Any) -> None:
     steps = np.diff(lightness(colours))
     assert (steps[:50] > 0).all() and (steps[50:] < 0).all()

@@ -141,7 +141,7 @@ def probed(request: pytest.FixtureRequest) -> Result:
 @pytest.mark.parametrize("width", [NARROW])
 def test_figures_of_a_result(probed: Result, width: float) -> None:
     drawn = dict(figures(probed, width=width))
-    assert {"ladder", "gain", "spread", "landscape_angle", "moved", "channel_shift",
+    assert {"ladder", "gain", "spread", "landscape_angle", "channel_shift",
             "tuning_rotation", "composition"} <= set(drawn)  # fmt: skip
     for name, draw in drawn.items():
         try:

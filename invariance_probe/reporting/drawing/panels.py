@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from ...errors import ProbeError
 from .fitting import LINE, wrapped
@@ -110,6 +111,52 @@ def lowest(blocks: Sequence[int], columns: int = _COLUMNS) -> list[bool]:
     """Which panels of `panel_grid` have no panel of their block below them."""
     columns, _ = panel_rows(blocks, columns)
     return [place + columns >= number for number in blocks for place in range(number)]
+
+
+def letter_panels(axes: Sequence[Axes], pad: float = 6.0) -> None:
+    """A bold letter before the title of every panel, by which a caption speaks of it.
+
+    `pad` is how many points titles keep from their panels.
+    """
+    if len(axes) < 2:
+        return
+    for number, ax in enumerate(axes):
+        figure = ax.figure.figure
+        at = ScaledTranslation(-4 / 72, pad / 72, figure.dpi_scale_trans)
+        figure.text(
+            0, 1, _letter(number), transform=ax.transAxes + at, ha="right", va="baseline",
+            weight="bold", size=8, in_layout=False,
+        )  # fmt: skip
+
+
+def _letter(number: int) -> str:
+    """a to z, then aa, ab and on.
+
+    >>> [_letter(n) for n in (0, 25, 26, 53)]
+    ['a', 'z', 'aa', 'bb']
+    """
+    before = _letter(number // 26 - 1) if number >= 26 else ""
+    return before + chr(ord("a") + number % 26)
+
+
+def label_shared(axes: Sequence[Axes], columns: int, x: str = "", y: str = "") -> None:
+    """One label below the lowest row of a block of panels, and one beside its left column.
+
+    They are labels of the panels in the middle, or stand between the two that are nearest to it.
+    """
+    rows = -(-len(axes) // columns)
+    last = len(axes) - (rows - 1) * columns
+    if x:
+        middle = axes[(rows - 1) * columns + (last - 1) // 2]
+        middle.set_xlabel(x, x=0.5 if last % 2 else 1.05, ha="center")
+    if y:
+        axes[(rows - 1) // 2 * columns].set_ylabel(y, y=0.5 if rows % 2 else -0.1, ha="center")
+
+
+def by_block(axes: Sequence[Axes], blocks: Sequence[int]) -> list[Sequence[Axes]]:
+    """The panels of every block of a `panel_grid`."""
+    ends = np.cumsum(blocks)
+    return [axes[end - number : end] for end, number in zip(ends, blocks, strict=True)]
 
 
 def given_axes(axes: Axes | Iterable[Axes], number: int) -> tuple[Figure, list[Axes]]:

@@ -6,20 +6,23 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ...alignment.channels import strongest_other
 from ...errors import ProbeError
 from ...probing import Result
 from ...probing.rungs import BLUE, ORANGE, SKY, VERMILLION
-from ..drawing.fitting import legend_below, text_width
+from ..drawing.fitting import legend_below, wrapped
 from ..drawing.panels import (
     angle_axis,
     given_axes,
+    label_shared,
     leftmost,
+    letter_panels,
     lowest,
     panel_columns,
     panel_grid,
@@ -27,7 +30,7 @@ from ..drawing.panels import (
     scale_axis,
     titles,
 )
-from ..drawing.style import FAINT, styled
+from ..drawing.style import FAINT, SHADE, styled
 from ..select import (
     Block,
     around,
@@ -35,13 +38,13 @@ from ..select import (
     choose_layers,
     choose_transform,
     moves_of,
+    spoken,
     unrolled,
 )
 from .residuals import axis_label, depth, move_names, turned
 
-_COLOURS = "RdBu"  # as in the heat map of `recovered`: blue is what one hopes for
+_SIDES = {True: (VERMILLION, "o", VERMILLION), False: (BLUE, "s", "none")}
 _PANEL = 31.0  # millimetres, the narrowest of a figure of two columns
-_BESIDE = 120.0  # millimetres, the narrowest figure of several panels with a colour bar beside them
 _MOVED = {
     "moved": ("variance in channels that moved", VERMILLION, "o", "-"),
     "moved_by_chance": ("the same by chance", ORANGE, "", (0, (5, 1.5))),
@@ -84,14 +87,16 @@ def plot_channel_shift(
     axes: Axes | Iterable[Axes] | None = None,
     width: float | None = None,
 ) -> Figure:
-    """Draw correlations between original channels and those of the maps aligned by h⁻¹.
+    """Draw how well each channel fits itself after alignment by h⁻¹, and how well another one fits.
 
-    `transform` is by default the rotation nearest to 90° (else the scaling nearest to 2). Rows are
-    original channels, those with the best stand-in at the top; columns are aligned channels in the
-    order of the permutation found, so that stand-ins lie on the diagonal. A ring marks every
-    channel's own place: on the diagonal where it stayed, elsewhere where another took over.
-    A panel per layer, all by default that have correlations (up to 256 channels). All numbers are
-    of the fit half. `width` is millimetres, as in `plot_residuals`.
+    A point per channel: across, the correlation of the original channel with the same channel of
+    the maps moved back; up, its greatest correlation with any other channel of those. Above the
+    diagonal another channel fits better. The dashed line is what the best other channel reaches in
+    the maps of unrelated images (median over channels), the band holds 90 % of the channels; absent
+    in results of versions that did not keep it. `transform` is by default the rotation nearest to
+    90° (else the scaling nearest to 2). A panel per layer, all by default that have correlations
+    (up to 256 channels). All numbers are of the fit half. `width` is millimetres, as in
+    `plot_residuals`.
 
     Raises ProbeError for an unknown layer or transform, layers without correlations, and results
     measured without channels.
@@ -106,59 +111,64 @@ def plot_channel_shift(
             f"no correlations of layer {which!r} in this result; they are kept up to 256 channels"
         )
     move = telling_transform(result) if transform is None else choose_transform(result, transform)
+    tables = {name: stand_ins(result, name, move) for name in names}
+    low = _round_end(tables.values(), ["own", "other"])
+    up = _round_end(tables.values(), ["other"])
     sizes = [len(names)]
-    columns = panel_columns(sizes, width, margin=12.0)
-    # Where panels are small the colour bar stands below, and they are as wide as can be.
-    below = axes is None and columns > 1 and width is not None and width < _BESIDE
-    room = panel_room(columns, width, 12.0 if below else 28.0)
-    small = room < 42
-    heads = [_title(name, _row(result, name, move), wide=not small) for name in names]
+    columns = panel_columns(sizes, width, margin=15.0)
+    room = panel_room(columns, width, 15.0)
+    heads = [_head(name, tables[name]) for name in names]
     if axes is None:
         heads, taller = titles(heads, room)
-        height = {1: 76.0, 2: 80.0, 3: 60.0}.get(columns, 50.0)
-        if width is not None:  # squares as tall as they are wide
-            height = min(room, 90.0) + (22.0 if small else 18.0)
         figure, chosen = panel_grid(
-            sizes, row_height=height + taller, extra=19.0 if below else 3.0, columns=columns,
-            width=width, share_y=False,
+            sizes, row_height=min(0.8 * room, 60.0) + 14.0 + taller, extra=4.0, columns=columns,
+            width=width, share_x=True,
         )  # fmt: skip
-        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, len(names))
-        left = low = [True] * len(chosen)
-    mesh: QuadMesh | None = None
+    said = spoken(move)
+    labels = (f"correlation with itself ({said})", "with the best other channel")
     for place, (name, ax) in enumerate(zip(names, chosen, strict=True)):
-        row = _row(result, name, move)
-        mesh = _matrix(ax, result, name, move, room) if bool(row["determined"]) else mesh
-        if not bool(row["determined"]):
-            _undetermined(ax, row)
+        _scatter(ax, tables[name], low, up, _row(result, name, move))
         ax.set_title(heads[place])
-        if low[place]:
-            ax.set_xlabel("aligned channel" if small else "aligned channel, reordered", labelpad=1)
-        if left[place]:
-            ax.set_ylabel("original channel", labelpad=1)
-    if mesh is not None:
-        bar = figure.colorbar(
-            mesh, ax=chosen, pad=0.02, fraction=0.05, aspect=30 if below else 18,
-            location="bottom" if below else "right", shrink=0.92 if below else 1.0,
-            ticks=[-1, -0.5, 0, 0.5, 1] if below else None,
-        )  # fmt: skip
-        bar.set_label(f"correlation, {_said(move)}")
-        bar.outline.set_linewidth(0.5)
-    if axes is None and mesh is not None:
-        ring = next(ax.get_lines()[0] for ax in chosen if ax.get_lines())
-        legend_below(figure, [ring], most=1)
+        if axes is not None:
+            ax.set(xlabel=labels[0], ylabel=labels[1])
+    if axes is None:
+        across = 25.4 * figure.get_figwidth() - 18
+        label_shared(chosen, columns, wrapped(labels[0], across), wrapped(labels[1], 1.6 * room))
+        letter_panels(chosen)
+        legend_below(figure, _stand_in_handles(tables.values()), most=2)
     return figure
 
 
-def _said(move: str) -> str:
-    kind, _, values = move.partition(":")
-    try:
-        number = float(values)
-    except ValueError:
-        return move
-    unit = {"rotation": "°", "reflection": "°"}.get(kind, "")
-    return f"{kind} {number:.4g}{unit}".replace("-", "−")
+def stand_ins(result: Result, layer: str, transform: str) -> pd.DataFrame:
+    """How well every channel is told by itself and by the best other one, after alignment by h⁻¹.
+
+    Columns `channel`, `own` and `other` (correlations), `best_other` (which channel), `by_chance`
+    (`other` for unrelated images; NaN where the result does not hold it). Channels that never vary
+    are left out.
+    """
+    which = result.axes["transform"].index(transform)
+    correlation = np.asarray(result.extra[f"correlation/{layer}"][which], dtype=float)
+    channels = np.arange(len(correlation))
+    chance = result.extra.get(f"by_chance/{layer}")
+    others = np.where(np.eye(len(channels), dtype=bool), -np.inf, correlation)
+    table = pd.DataFrame(
+        {
+            "channel": channels,
+            "own": np.diag(correlation),
+            "other": strongest_other(correlation),
+            "best_other": others.argmax(axis=1),
+            "by_chance": np.nan if chance is None else np.asarray(chance[which], dtype=float),
+        }
+    )
+    return table[np.abs(correlation).max(axis=1) > 0].reset_index(drop=True)
+
+
+def _round_end(tables: Iterable[pd.DataFrame], columns: list[str]) -> float:
+    """Where an axis of correlations begins that holds all of some columns."""
+    least = min((float(table[columns].min().min()) for table in tables), default=0.0)
+    return -1.02 if least < -0.52 else -0.52 if least < -0.02 else -0.02
 
 
 def _row(result: Result, layer: str, move: str) -> pd.Series:
@@ -166,56 +176,56 @@ def _row(result: Result, layer: str, move: str) -> pd.Series:
     return rows[(rows["layer"] == layer) & (rows["transform"] == move)].iloc[0]
 
 
-def _title(layer: str, row: pd.Series, *, wide: bool) -> str:
+def _head(layer: str, table: pd.DataFrame) -> str:
+    better = int((table["other"] > table["own"]).sum())
+    return f"{layer}\n{better} of {len(table)} above"
+
+
+def _scatter(ax: Axes, table: pd.DataFrame, low: float, up: float, row: pd.Series) -> None:
     if not bool(row["determined"]):
-        return f"{layer}\n" + ("" if wide else "\n")
-    moved, chance = (f"{100 * row[name]:.0f} %" for name in ("moved", "moved_by_chance"))
-    return f"{layer}\nmoved {moved}" + (", " if wide else "\n") + f"by chance {chance}"
+        ax.text(
+            0.5, 0.5, f"not determined:\n{int(row['samples'])} samples\nare too few",
+            transform=ax.transAxes, ha="center", va="center",
+        )  # fmt: skip
+    else:
+        chance = table["by_chance"].to_numpy(dtype=float)
+        if np.isfinite(chance).any():
+            ends = np.nanquantile(chance, [0.05, 0.5, 0.95])
+            ax.axhspan(ends[0], ends[2], color=SHADE, linewidth=0, zorder=0)
+            ax.axhline(ends[1], color="0.4", linewidth=0.9, linestyle=(0, (5, 2)), zorder=1)
+        own, other = (table[name].to_numpy(dtype=float) for name in ("own", "other"))
+        for above, (colour, marker, face) in _SIDES.items():
+            part = (other > own) == above
+            if not part.any():  # an empty line would take part in the layout all the same
+                continue
+            ax.plot(
+                own[part], other[part], linestyle="none", marker=marker, markersize=3.2,
+                markerfacecolor=face, markeredgecolor=colour, markeredgewidth=0.6,
+                clip_on=False, zorder=3, alpha=0.85,
+            )  # fmt: skip
+    ax.plot([low, 1], [low, 1], color="black", linewidth=0.6, zorder=2, scalex=False, scaley=False)
+    ax.set(xlim=(low, 1.02), ylim=(up, 1.02))
+    for axis in (ax.xaxis, ax.yaxis):
+        ticks = (-1, 0, 1) if low < -1 and axis is ax.xaxis else (-1, -0.5, 0, 0.5, 1)
+        axis.set_ticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
+    ax.set(xlim=(low, 1.02), ylim=(up, 1.02))
 
 
-def _undetermined(ax: Axes, row: pd.Series) -> None:
-    ax.text(
-        0.5, 0.5, f"not determined:\n{int(row['samples'])} samples\nare too few",
-        transform=ax.transAxes, ha="center", va="center",
-    )  # fmt: skip
-    ax.set_xticks([])
-    ax.set_yticks([])
-
-
-def _matrix(ax: Axes, result: Result, layer: str, move: str, room: float) -> QuadMesh:
-    which = result.axes["transform"].index(move)
-    correlation = np.asarray(result.extra[f"correlation/{layer}"][which], dtype=float)
-    permutation = np.asarray(result.extra[f"permutation/{layer}"][which], dtype=int)
-    channels = np.arange(len(permutation))
-    order = np.argsort(-correlation[channels, permutation], kind="stable")
-    across = permutation[order]
-    mesh = ax.pcolormesh(
-        correlation[np.ix_(order, across)], cmap=_COLOURS, norm=Normalize(-1, 1), rasterized=True
-    )
-    column = np.empty_like(across)
-    column[across] = channels  # where an aligned channel stands
-    inches = ax.get_position().width * ax.figure.figure.get_figwidth()
-    size = float(np.clip(72 * inches / len(channels) * 0.8, 1.6, 9.0))
-    ax.plot(
-        column[order] + 0.5, channels + 0.5, linestyle="none", marker="o", markersize=size,
-        markerfacecolor="none", markeredgecolor="black", markeredgewidth=0.5,
-        label="a channel's own place (on the diagonal: it stayed)", clip_on=False, zorder=4,
-    )  # fmt: skip
-    ax.set_xlim(0, len(channels))
-    ax.set_ylim(len(channels), 0)
-    ax.set_aspect("equal")
-    widest = text_width("0" * len(str(len(channels) - 1)), 7.0) + 0.5
-    if len(channels) <= 16 and len(channels) * widest < room - 4:
-        ax.set_xticks(channels + 0.5, [str(number) for number in across])
-        ax.set_yticks(channels + 0.5, [str(number) for number in order])
-    else:  # the names of so many would not fit: how many there are
-        ends = [0.5, len(channels) - 0.5]
-        ax.set_xticks(ends, ["1", f"{len(channels)}"])
-        ax.set_yticks(ends, ["1", f"{len(channels)}"])
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(True)
-    return mesh
+def _stand_in_handles(tables: Iterable[pd.DataFrame]) -> list[Artist]:
+    handles: list[Artist] = []
+    for above, label in ((True, "another channel fits better"), (False, "fits itself best")):
+        colour, marker, face = _SIDES[above]
+        handles.append(
+            Line2D(
+                [], [], linestyle="none", marker=marker, markersize=3.6, markerfacecolor=face,
+                markeredgecolor=colour, label=label,
+            )
+        )  # fmt: skip
+    if any(table["by_chance"].notna().any() for table in tables):
+        label = "best other by chance, other images"
+        handles.append(Line2D([], [], color="0.4", linewidth=0.9, linestyle="--", label=label))
+        handles.append(Patch(facecolor=SHADE, label="the same, 90 % of channels"))
+    return handles
 
 
 @styled

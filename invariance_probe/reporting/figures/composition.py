@@ -18,8 +18,8 @@ from ..drawing.fitting import legend_below
 from ..drawing.panels import (
     angle_axis,
     given_axes,
-    leftmost,
-    lowest,
+    label_shared,
+    letter_panels,
     panel_columns,
     panel_grid,
     panel_room,
@@ -32,10 +32,10 @@ from .channels import check_channels
 
 _LOW, _HIGH = 1e-3, 10.0
 _SERIES = {
+    "direct_linear": ("linear map, direct", VERMILLION, "", "-"),
+    "direct_orthogonal": ("orthogonal map, direct", BLUE, "", (0, (3, 0.6))),
     "composed_linear": ("linear maps composed", VERMILLION, "X", "-"),
-    "direct_linear": ("linear map, direct", VERMILLION, ".", (0, (2, 1))),
-    "composed_orthogonal": ("orthogonal maps composed", BLUE, "P", "-"),
-    "direct_orthogonal": ("orthogonal map, direct", BLUE, ".", (0, (1, 1))),
+    "composed_orthogonal": ("orthogonal maps composed", BLUE, "P", (0, (4, 2))),
 }
 
 
@@ -75,21 +75,20 @@ def plot_composition(
             [len(names)], row_height=(44.0 if room < 45 else 50.0) + taller, extra=4.0,
             columns=columns, width=width,
         )  # fmt: skip
-        left, low = leftmost([len(names)], columns), lowest([len(names)], columns)
     else:
         figure, chosen = given_axes(axes, len(names))
-        left, low = [True] * len(chosen), [True] * len(chosen)
     moves = moves_of(result).set_index("transform")
     for place, (name, ax) in enumerate(zip(names, chosen, strict=True)):
         rows = table[table["layer"] == name]
         kind = str(rows["first"].iloc[0]).partition(":")[0]
         _panel(ax, rows, moves, kind, room=room if axes is None else 60.0)
         ax.set_title(heads[place])
-        if low[place]:
-            ax.set_xlabel("product (degrees)" if kind == "rotation" else "product (scale)")
-        if left[place]:
-            ax.set_ylabel(RESIDUAL)
+        said = "product (degrees)" if kind == "rotation" else "product (scale)"
+        if axes is not None:
+            ax.set(xlabel=said, ylabel=RESIDUAL)
     if axes is None:
+        label_shared(chosen, columns, said, RESIDUAL)
+        letter_panels(chosen)
         handles, _ = chosen[0].get_legend_handles_labels()
         closes = bool((table["kind"] == "closure").any())
         if closes:
@@ -133,7 +132,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, moves: pd.DataFrame, kind: str, *, room
         if ends[1] > ends[0]:
             ax.set_xlim(ends[0] / 1.06, ends[1] * 1.06)
         return
-    angle_axis(ax, *ends, labels=2 if room < 34 else 4 if room < 60 else 6)
+    angle_axis(ax, *ends, labels=2 if room < 45 else 4 if room < 60 else 6)
     if len(closure):
         turns = str(closure["second"].iloc[0]).partition(" ")[0]
         ax.set_xlim(ends[0], aside + 0.5 * (aside - ends[1]))
@@ -157,7 +156,8 @@ def _line(
     inside = np.where(beyond | below, np.nan, y)
     ax.plot(
         x, inside, color=colour, linestyle=line, marker=marker or None, markersize=3.4,
-        markeredgewidth=0, label=label,
+        markeredgewidth=0, label=label, linewidth=1.1 if marker else 3.2,
+        alpha=1.0 if marker else 0.35,  # broad and pale: seen also below the composed one
     )  # fmt: skip
     for which, edge, arrow in ((beyond, _HIGH, "^"), (below, _LOW, "v")):
         if which.any():

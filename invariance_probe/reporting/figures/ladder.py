@@ -15,6 +15,7 @@ from ..drawing.fitting import text_width
 from ..drawing.panels import (
     given_axes,
     leftmost,
+    letter_panels,
     lowest,
     panel_columns,
     panel_grid,
@@ -93,6 +94,7 @@ def plot_ladder(
         ax.set_ylim(most - 0.4, -0.6)
         ax.locator_params(axis="x", nbins=3 if narrow else 4)
     if axes is None:
+        letter_panels(chosen)
         level = interval_percent(as_results(result)[0])
         label = f"{XLABEL}; bars: {level} interval"
         if text_width(label) > 25.4 * figure.get_figwidth() - 4:

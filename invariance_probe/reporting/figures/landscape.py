@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from ...errors import ProbeError
 from ...probing import Result
-from ..drawing.fitting import legend_below, wrapped
+from ..drawing.fitting import legend_below
 from ..drawing.panels import (
     angle_axis,
     edges,
     given_axes,
-    leftmost,
-    lowest,
+    label_shared,
+    letter_panels,
     panel_columns,
     panel_grid,
     panel_room,
@@ -74,10 +74,8 @@ def plot_landscape(
         figure, chosen = panel_grid(
             sizes, row_height=height, extra=22.0 if narrow else 6.0, columns=columns, width=width
         )
-        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, len(block.layers))
-        left = low = [True] * len(chosen)
     tables = [_grid(block, name, by) for name in block.layers]
     finite = [values[np.isfinite(values)] for _, _, values in tables]
     top = max((float(part.max()) for part in finite if part.size), default=1.0)
@@ -89,10 +87,8 @@ def plot_landscape(
         _best(ax, block, name, by)
         _axes(ax, applied, aligning, by)
         ax.set_title(names[place])
-        if low[place]:
-            ax.set_xlabel(wrapped(_AXES[by][0], room) if narrow else _AXES[by][0])
-        if left[place]:
-            ax.set_ylabel(_AXES[by][1])
+        if axes is not None:
+            ax.set(xlabel=_AXES[by][0], ylabel=_AXES[by][1])
     if mesh is not None:
         bar = figure.colorbar(
             mesh, ax=chosen, pad=0.02, fraction=0.06, aspect=30 if narrow else 18,
@@ -102,6 +98,8 @@ def plot_landscape(
         bar.set_label(f"residual, fit half (fraction{gap}of variance unexplained)")
         bar.outline.set_linewidth(0.5)
     if axes is None:
+        label_shared(chosen, columns, *_AXES[by])
+        letter_panels(chosen)
         handles, _ = chosen[0].get_legend_handles_labels()
         legend_below(
             figure, handles, most=2, facecolor="0.6", framealpha=1, frameon=True, edgecolor="none"

@@ -18,6 +18,7 @@ from ..drawing.fitting import legend_below, text_width, wrapped
 from ..drawing.panels import (
     given_axes,
     leftmost,
+    letter_panels,
     lowest,
     panel_columns,
     panel_grid,
@@ -76,6 +77,7 @@ def plot_ledger(
         if low[place]:
             ax.set_xlabel(XLABEL)
     if axes is None:
+        letter_panels(chosen)
         notes = _NOTES if 25.4 * figure.get_figwidth() < 150 else ["; ".join(_NOTES)]
         legend_below(figure, _handles(unknown=parts), most=3, notes=notes)
     return figure

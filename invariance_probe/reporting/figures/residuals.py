@@ -18,9 +18,10 @@ from ...probing.rungs import CEILING, FLOOR, TELLING, rung_of
 from ..drawing.fitting import legend_below
 from ..drawing.panels import (
     angle_axis,
+    by_block,
     given_axes,
-    leftmost,
-    lowest,
+    label_shared,
+    letter_panels,
     panel_columns,
     panel_grid,
     panel_room,
@@ -34,6 +35,7 @@ from ..select import (
     choose_blocks,
     choose_rungs,
     interval_percent,
+    plain_numbers,
     undetermined,
     unrolled,
 )
@@ -91,10 +93,8 @@ def plot_residuals(
         figure, chosen = panel_grid(
             sizes, row_height=row_height, extra=5.0, columns=columns, width=width
         )
-        left, low = leftmost(sizes, columns), lowest(sizes, columns)
     else:
         figure, chosen = given_axes(axes, sum(sizes))
-        left = low = [True] * len(chosen)
     crowded = axes is None and room < 45
     top = 0.0
     for place, (block, layer) in enumerate(panels):
@@ -104,13 +104,14 @@ def plot_residuals(
         if block.numeric and block.kind == "rotation":
             angle_axis(ax, *ax.get_xlim(), labels=5 if crowded else 7)
         ax.set_title(names[place])
-        if low[place]:
-            ax.set_xlabel(axis_label(block))
-        if left[place]:
-            ax.set_ylabel(RESIDUAL)
+        if axes is not None:
+            ax.set(xlabel=axis_label(block), ylabel=RESIDUAL)
     for ax in chosen:
         ax.set_ylim(0, 1.04 * top if top > 0 else 1.0)
     if axes is None:
+        for block, own in zip(blocks, by_block(chosen, sizes), strict=True):
+            label_shared(own, columns, axis_label(block), RESIDUAL)
+        letter_panels(chosen)
         first = blocks[0].result
         bands = any(block.numeric for block in blocks)
         wide = figure.get_figwidth() * 25.4 > (NARROW + WIDE) / 2
@@ -164,8 +165,7 @@ def axis_label(block: Block) -> str:
 
 def move_names(moves: pd.DataFrame) -> list[str]:
     """The parameters of transformations as tick labels."""
-    texts = [text.partition(":")[2] or text for text in moves["transform"]]
-    return [text.replace("-", "−").replace(",", ", ") for text in texts]
+    return [plain_numbers(text.partition(":")[2] or text) for text in moves["transform"]]
 
 
 def turned(names: Sequence[str], room: float) -> bool:

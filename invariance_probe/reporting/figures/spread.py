@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,14 +11,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...probing import Result
-from ...probing.rungs import rung_of
+from ...probing.rungs import CEILING, Style, rung_of
 from ..drawing.fitting import text_width, wrapped
-from ..drawing.panels import given_axes, leftmost, panel_columns, panel_grid, panel_room, titles
+from ..drawing.panels import (
+    given_axes,
+    leftmost,
+    letter_panels,
+    panel_columns,
+    panel_grid,
+    panel_room,
+    titles,
+)
 from ..drawing.style import styled
-from ..select import choose_layers, choose_transform
+from ..select import choose_layers, choose_transform, spoken
 from .channels import telling_transform
 
-_SHOWN = ("unaligned", "inverse", "best", "inverse_linear", "input_aligned", "other_image")
+_SHOWN = ("unaligned", "inverse", "best", "inverse_linear", "input_aligned", CEILING)
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of images below: whisker, box, median, box, whisker
+_HALF = 0.3  # of a box's height
 
 
 @styled
@@ -35,48 +44,77 @@ def plot_spread(
 
     An image's residual is its squared error over the mean variance of all images, so that the
     mean over images is the residual of the table. Boxes hold the middle half, whiskers the
-    middle 90 %, the line is the median. `transform` is a name in the result; by default 90° or
-    the rotation nearest to it, else the scale nearest to 2. `width` is millimetres, as in
-    `plot_residuals`.
+    middle 90 %, the line is the median; all panels share the axis. `transform` is a name in the
+    result; by default 90° or the rotation nearest to it, else the scale nearest to 2. `width` is
+    millimetres, as in `plot_residuals`.
 
     Raises ProbeError for unknown layers and transforms.
     """
-    import seaborn as sns  # imports pyplot, which nothing else here needs
-
     chosen = choose_transform(result, transform or telling_transform(result))
     names = choose_layers(result, layers)
     there = [rung for rung in _SHOWN if rung in result.axes["rung"]]
-    beside = 5.0 + max(text_width(rung_of(r, result.axes["rung"]).label, 7.0) for r in there)
+    labels = [rung_of(rung, result.axes["rung"]).label for rung in there]
+    beside = 5.0 + max(text_width(label, 7.0) for label in labels)
     columns = panel_columns([len(names)], width, least=22.0, margin=beside)
-    heads = [f"{chosen}\n{names[0]}", *names[1:]]
+    heads = [f"{spoken(chosen)}\n{names[0]}", *names[1:]]
     if axes is None:
         heads, taller = titles(heads, panel_room(columns, width, beside))
         figure, panels = panel_grid(
-            [len(names)], row_height=48.0 + taller, extra=8.0, columns=columns, width=width
-        )
+            [len(names)], row_height=18.0 + 5.0 * len(there) + taller, extra=8.0, columns=columns,
+            width=width, share_x=True,
+        )  # fmt: skip
         left = leftmost([len(names)], columns)
     else:
         figure, panels = given_axes(axes, len(names))
         left = [True] * len(panels)
-    for first, (layer, ax) in enumerate(zip(names, panels, strict=True)):
-        table = image_residuals(result, layer, chosen)
-        styles = [rung_of(rung, result.axes["rung"]) for rung in table.columns]
-        with warnings.catch_warnings():  # seaborn 0.13 still calls an argument by its old name
-            warnings.filterwarnings("ignore", message="vert: bool was deprecated")
-            sns.boxplot(
-                data=table.rename(columns={r: s.label for r, s in zip(table, styles, strict=True)}),
-                orient="h", ax=ax, whis=(5, 95), fliersize=0, linewidth=1.0, width=0.6,
-                palette=[style.colour for style in styles], fill=False,
-            )  # fmt: skip
-        ax.set_xlim(left=0)
-        ax.set_title(heads[first])
-        ax.set_ylabel("")
-        ax.tick_params(labelleft=left[first])
+    top = 0.0
+    for place, (layer, ax) in enumerate(zip(names, panels, strict=True)):
+        top = max(top, _boxes(ax, image_residuals(result, layer, chosen), there))
+        ax.set_title(heads[place])
+        ax.set_yticks(range(len(there)), labels)
+        ax.tick_params(axis="y", length=0, labelleft=left[place])
+    for ax in panels:  # 0 stands apart from the axis, so that a box of no width is seen there
+        ax.set_xlim(-0.03 * (top or 1.0), 1.04 * (top or 1.0))
+        ax.set_ylim(len(there) - 0.4, -0.6)
     said = "residual of single images (fraction of the mean variance)"
     figure.supxlabel(
         wrapped(said, 25.4 * figure.get_figwidth() - 4), size=rcParams["axes.labelsize"]
     )
+    if axes is None:
+        letter_panels(panels)
     return figure
+
+
+def _boxes(ax: Axes, table: pd.DataFrame, rungs: list[str]) -> float:
+    """A box per rung from the top down; returns where the last whisker ends."""
+    top = 0.0
+    for place, rung in enumerate(rungs):
+        style = rung_of(rung, tuple(rungs))
+        if rung in table:
+            ends = np.quantile(table[rung].to_numpy(dtype=float), _SHARES)
+            _box(ax, place, ends, style)
+            top = max(top, float(ends[-1]))
+            continue
+        said = "not determined" if CEILING in table else "no variance"
+        ax.annotate(
+            said, (0.05, place), xycoords=("axes fraction", "data"), va="center", fontsize=7
+        )
+    return top
+
+
+def _box(ax: Axes, place: int, ends: np.ndarray, style: Style) -> None:
+    low, first, median, third, high = ends
+    up, down = place - _HALF, place + _HALF
+    parts = (
+        ([first, third, third, first, first], [up, up, down, down, up], 1.0),
+        ([median, median], [up, down], 1.8),
+        ([low, first], [place, place], 1.0),
+        ([third, high], [place, place], 1.0),
+        ([low, low], [place - _HALF / 2, place + _HALF / 2], 1.0),
+        ([high, high], [place - _HALF / 2, place + _HALF / 2], 1.0),
+    )
+    for x, y, line in parts:
+        ax.plot(x, y, color=style.colour, linewidth=line, solid_capstyle="butt")
 
 
 def image_residuals(result: Result, layer: str, transform: str) -> pd.DataFrame:

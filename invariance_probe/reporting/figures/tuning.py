@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
 
 from ...errors import ProbeError
 from ...probing import Result
 from ...probing.ladder.tuning import tuning_summary
-from ...probing.rungs import BLUE, VERMILLION
-from ..drawing.fitting import legend_below
+from ...probing.rungs import BLACK, BLUE, GREEN, ORANGE, VERMILLION
+from ..drawing.fitting import wrapped
 from ..drawing.panels import (
     angle_axis,
     factor_text,
     given_axes,
-    leftmost,
-    lowest,
+    label_shared,
+    letter_panels,
     panel_columns,
     panel_room,
-    panel_rows,
     scale_axis,
     titles,
 )
@@ -33,11 +31,17 @@ from ..drawing.style import FAINT, NARROW, WIDE, new_figure, styled
 from ..select import choose_layers, closes
 
 _KINDS = ("rotation", "scaling")
-_BY = {"modulation": "mod.", "selectivity": "sel."}
+_BY = ("modulation", "selectivity")
 _MEANING = {
-    "modulation": "mod.: (max − min)/(max + min)",
-    "selectivity": "sel.: 0 for a flat curve, 1 for a single peak",
+    "modulation": "modulation (max − min)/(max + min)",
+    "selectivity": "selectivity, 0 for a flat curve, 1 for a single peak",
 }
+_ACROSS = {"rotation": "angle (degrees)", "scaling": "scale factor"}
+Look = tuple[str, str, Any]
+_LOOKS: tuple[Look, ...] = (
+    (BLUE, "o", "-"), (VERMILLION, "s", (0, (5, 1.5))), (GREEN, "^", (0, (1.5, 1))),
+    (BLACK, "D", "-"), (ORANGE, "X", (0, (3, 1, 1, 1))),
+)  # fmt: skip
 _TURN = np.radians([0, 90, 180, 270])
 
 
@@ -45,7 +49,7 @@ _TURN = np.radians([0, 90, 180, 270])
 def plot_tuning(
     result: Result,
     layer: str | Iterable[str] | None = None,
-    channels: int | Iterable[int] | None = None,
+    channels: int | Iterable[int] = 3,
     kind: str | None = None,
     by: str = "modulation",
     *,
@@ -54,15 +58,15 @@ def plot_tuning(
 ) -> Figure:
     """Draw the response of channels against the angle or scale by which the image was changed.
 
-    `channels` is a number, of those with the highest `by`, or which channels; by default four, or
-    as many as a row of a figure of `width` millimetres holds. `by`, which titles give, is
-    "modulation" = (max − min)/(max + min) or "selectivity" (for an angle, or for a scale; channels
-    that answer a filter's pattern and its half turn alike have none for an angle). `kind` is
-    "rotation" or "scaling"; by default the first of the two in the result. A full turn is drawn
+    A panel per layer with one curve per channel: the `channels` with the highest `by`, three by
+    default, or those named (five at most). `by`, which stands below each panel beside the channel,
+    is "modulation" = (max − min)/(max + min) or "selectivity" (for an angle, or for a scale;
+    channels that answer a filter's pattern and its half turn alike have none for an angle). `kind`
+    is "rotation" or "scaling"; by default the first of the two in the result. A full turn is drawn
     in polar coordinates (angles as on the screen, 0 to the right), an arc or scales on a straight
-    axis. Responses are root mean squares as fractions of the channel's largest. The line from the
-    middle points to the preferred angle, its length is the selectivity; on a straight axis a
-    dotted line marks the preferred scale, or an arc's peak. A row of panels per layer.
+    axis. Responses are root mean squares as fractions of the channel's largest: a channel that
+    does not mind the change lies on the rim, or at 1. `width` is millimetres, as in
+    `plot_residuals`.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge.
 
@@ -78,48 +82,50 @@ def plot_tuning(
             f"no tuning curves of kind {kind!r} in this result, which has {', '.join(there)}"
         )
     summary = summary[summary["kind"] == chosen_kind]
-    names = choose_layers(result, layer)
-    if channels is None:
-        channels = panel_columns([4], width)
-    panels: list[tuple[str, pd.Series, np.ndarray, np.ndarray]] = []
-    for name in names:
-        for _, row in _rows(summary[summary["layer"] == name], name, channels, by).iterrows():
-            panels.append((name, row, *_curve(result, name, int(row["channel"]), chosen_kind)))
-    if not panels:
-        raise ProbeError(f"no channel of {', '.join(names)} responds; there is no curve to draw")
-    polar = chosen_kind == "rotation" and all(closes(place) for _, _, place, _ in panels)
-    sizes = [number for number in (sum(p[0] == name for p in panels) for name in names) if number]
-    columns = panel_columns(sizes, width)
-    wide = width or (NARROW if columns < 3 else WIDE)
-    heads = [_title(row, name, by) for name, row, *_ in panels]
-    for number in range(1, len(panels)):
-        if panels[number - 1][0] == panels[number][0]:
-            heads[number] = "\n" + heads[number].partition("\n")[2]
+    asked = choose_layers(result, layer)
+    rows = {name: _rows(summary[summary["layer"] == name], name, channels, by) for name in asked}
+    names = [name for name, own in rows.items() if len(own)]
+    if not names:
+        raise ProbeError(f"no channel of {', '.join(asked)} responds; there is no curve to draw")
+    curves = {
+        name: [_curve(result, name, int(channel), chosen_kind) for channel in rows[name]["channel"]]
+        for name in names
+    }
+    polar = chosen_kind == "rotation" and all(closes(c[0][0]) for c in curves.values())
+    most = max(len(rows[name]) for name in names)
+    columns = panel_columns([len(names)], width)
+    heads = names
     if axes is None:
-        heads, taller = titles(heads, panel_room(columns, wide))
-        figure, drawn = _grid(sizes, polar, columns, wide, taller)
-        left, low = leftmost(sizes, columns), lowest(sizes, columns)
+        heads, taller = titles(names, panel_room(columns, width))
+        wide = width or (NARROW if columns == 1 else WIDE)
+        height = (52.0 if polar else 40.0) + 3.6 * most + taller
+        figure, drawn = _grid(len(names), polar, columns, wide, height)
     else:
-        figure, drawn = given_axes(axes, len(panels))
-        left = low = [True] * len(drawn)
+        figure, drawn = given_axes(axes, len(names))
         polar = polar and all(ax.name == "polar" for ax in drawn)
-    for number, (name, row, place, response) in enumerate(panels):
-        ax = drawn[number]
-        ax.set_title(heads[number])
-        (_polar if polar else _straight)(ax, row, place, response, chosen_kind)
-        if not polar:
-            if low[number] and name == panels[-1][0]:
-                ax.set_xlabel("angle (degrees)" if chosen_kind == "rotation" else "scale factor")
-            if left[number]:
-                ax.set_ylabel("response / largest")
+    for number, (name, ax) in enumerate(zip(names, drawn, strict=True)):
+        ax.set_title(heads[number], pad=14.0 if polar else None)
+        for look, row, (place, response) in zip(
+            _LOOKS, rows[name].to_dict("records"), curves[name], strict=False
+        ):
+            said = f"{int(row['channel'])}: {row[by]:.2f}".replace("-", "−")
+            (_polar if polar else _straight)(ax, place, response, look, said)
+        (_polar_axes if polar else _straight_axes)(ax, curves[name][0][0], chosen_kind)
+        below = ScaledTranslation(0, -(16 if polar else 28) / 72, figure.dpi_scale_trans)
+        ax.legend(
+            loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=ax.transAxes + below,
+            borderaxespad=0.0, handlelength=2.4, labelspacing=0.3,
+        )  # fmt: skip
+        if axes is not None and not polar:
+            ax.set(xlabel=_ACROSS[chosen_kind], ylabel="response / largest")
     if axes is None:
-        _legend(figure, polar, chosen_kind, by)
+        if not polar:
+            label_shared(drawn, columns, _ACROSS[chosen_kind], "response / largest")
+        letter_panels(drawn, 14.0 if polar else 6.0)
+        kinds = "response / largest; " if polar else ""
+        note = f"{kinds}below: channel: {_MEANING[by]}"
+        figure.supxlabel(wrapped(note, 25.4 * figure.get_figwidth() - 4, 7.0), size=7.0)
     return figure
-
-
-def _title(row: pd.Series, name: str, by: str) -> str:
-    said = f"ch. {int(row['channel'])}, {_BY[by]} {row[by]:.2f}".replace("-", "−")
-    return f"{name}\n{said}"
 
 
 def _rows(
@@ -127,12 +133,14 @@ def _rows(
 ) -> pd.DataFrame:
     """The channels to draw, one row each: those asked for, or the ones highest in `by`."""
     if isinstance(channels, int):
-        if channels < 1:
-            raise ProbeError(f"channels={channels} is no number of channels; give 1 or more")
+        if not 1 <= channels <= len(_LOOKS):
+            raise ProbeError(f"channels={channels}: a panel shows 1 to {len(_LOOKS)}")
         known = summary[np.isfinite(summary[by].to_numpy(dtype=float))]
         return known.sort_values(by, ascending=False, kind="stable").head(channels)
     by_channel = summary.set_index("channel", drop=False)
     asked = list(channels)
+    if len(asked) > len(_LOOKS):
+        raise ProbeError(f"{len(asked)} channels in one panel; give {len(_LOOKS)} at most")
     for channel in asked:
         if channel not in by_channel.index:
             raise ProbeError(
@@ -157,49 +165,47 @@ def _curve(result: Result, layer: str, channel: int, kind: str) -> tuple[np.ndar
 
 
 def _grid(
-    sizes: list[int], polar: bool, columns: int, width: float, taller: float
+    number: int, polar: bool, columns: int, width: float, height: float
 ) -> tuple[Figure, list[Axes]]:
-    columns, rows = panel_rows(sizes, columns)
-    height = 50.0 if polar else 42.0
-    figure = new_figure(width, rows * (height + taller) + 4.0)
+    rows = -(-number // columns)
+    figure = new_figure(width, rows * height + 6.0)
     grid = figure.add_gridspec(rows, columns)
-    axes: list[Axes] = []
-    row = 0
-    for number in sizes:
-        for place in range(number):
-            spot = grid[row + place // columns, place % columns]
-            ax = figure.add_subplot(spot, projection="polar" if polar else None)
-            if not polar and place % columns:
-                ax.tick_params(labelleft=False)
-            axes.append(ax)
-        row += -(-number // columns)
+    axes = []
+    for place in range(number):
+        spot = grid[place // columns, place % columns]
+        axes.append(figure.add_subplot(spot, projection="polar" if polar else None))
+        if not polar and place % columns:
+            axes[-1].tick_params(labelleft=False)
     return figure, axes
 
 
-def _polar(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray, _: str) -> None:
-    angles = np.radians(np.append(place, place[0]))
-    closed = np.append(response, response[0])
+def _polar(ax: Axes, place: np.ndarray, response: np.ndarray, look: Look, said: str) -> None:
+    colour, marker, line = look
     ax.plot(
-        angles, closed, color=BLUE, marker="o", markersize=2.4, markeredgewidth=0, clip_on=False
-    )
-    ax.fill(angles, closed, color=BLUE, alpha=0.12, linewidth=0)
-    preferred, length = np.radians(float(row["preferred"])), float(row["selectivity"])
-    if np.isfinite(length):
-        ax.plot([preferred, preferred], [0, length], color=VERMILLION, linewidth=1.6)
+        np.radians(np.append(place, place[0])), np.append(response, response[0]), color=colour,
+        linestyle=line, marker=marker, markersize=2.4, markeredgewidth=0, clip_on=False, label=said,
+    )  # fmt: skip
+
+
+def _polar_axes(ax: Axes, _: np.ndarray, kind: str) -> None:
     ax.set_ylim(0, 1)
     ax.set_xticks(_TURN, ["0°", "90°", "180°", "−90°"])
     ax.set_yticks([0.5], [""])
-    ax.tick_params(axis="x", pad=0)
+    ax.tick_params(axis="x", pad=-1)
     ax.grid(color=FAINT, linewidth=0.4)
-    ax.spines["polar"].set_linewidth(0.4)
-    ax.spines["polar"].set_color(FAINT)
+    ax.spines["polar"].set_linewidth(0.6)
+    ax.spines["polar"].set_color("0.5")
 
 
-def _straight(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray, kind: str) -> None:
-    ax.plot(place, response, color=BLUE, marker="o", markersize=2.6, markeredgewidth=0)
-    preferred = float(row["preferred"] if kind == "scaling" else row["peak"])
-    if np.isfinite(preferred):
-        ax.axvline(preferred, color=VERMILLION, linewidth=1.0, linestyle=":")
+def _straight(ax: Axes, place: np.ndarray, response: np.ndarray, look: Look, said: str) -> None:
+    colour, marker, line = look
+    ax.plot(
+        place, response, color=colour, linestyle=line, marker=marker, markersize=2.6,
+        markeredgewidth=0, label=said,
+    )  # fmt: skip
+
+
+def _straight_axes(ax: Axes, place: np.ndarray, kind: str) -> None:
     low, high = float(place.min()), float(place.max())
     if kind == "scaling" and high > low:
         scale_axis(ax, low, high)
@@ -212,16 +218,3 @@ def _straight(ax: Axes, row: pd.Series, place: np.ndarray, response: np.ndarray,
         ax.set_xticks([low], [factor_text(low)])
     ax.set_ylim(0, 1.05)
     ax.set_yticks([0, 0.5, 1])
-
-
-def _legend(figure: Figure, polar: bool, kind: str, by: str) -> None:
-    if polar:
-        text = "preferred angle; length: selectivity (rim: 1)"
-    else:
-        text = "preferred scale" if kind == "scaling" else "angle of the largest response"
-    handles: list[Artist] = [
-        Line2D([], [], color=BLUE, marker="o", markersize=2.6, label="response / largest"),
-        Line2D([], [], color=VERMILLION, linestyle="-" if polar else ":", label=text),
-        Patch(facecolor="none", label=_MEANING[by]),
-    ]
-    legend_below(figure, handles, most=3)

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from ...probing import OracleResult, Result
 from ...probing.ladder.shares import share
 from ...probing.rungs import CEILING, FLOOR, rung_of
-from ..figures.channels import telling_transform
+from ..figures.channels import stand_ins, telling_transform
 from ..figures.oracle import plot_oracle
 from ..figures.spread import image_residuals
 from ..files import Draw, figures
@@ -37,7 +36,7 @@ class Illustration:
 
 
 _SECTIONS = {
-    "channel_shift": "channels", "moved": "channels", "composition": "channels",
+    "channel_shift": "channels", "composition": "channels",
     "tuning_rotation": "channels", "tuning_scaling": "channels",
     "ladder": "experts", "gain": "experts", "spread": "experts",
     "ledger": "answer", "landscape_angle": "search", "landscape_scale": "search",
@@ -59,11 +58,10 @@ _TITLES = {
     "landscape_scale": ("Every aligning scale", "Residual on the fit images for every applied "
                         "factor (across) and every factor by which the maps are scaled (up). "
                         "Dashed: h⁻¹. Points: the best movement found."),
-    "channel_shift": ("Which channel stands in for which", "Correlations between the original's "
-                      "channels and those of the maps moved back."),
-    "moved": ("How much moved to other channels", "Share of variance whose best stand-in is "
-              "another channel, and share of cells where another channel is the strongest; each "
-              "beside what it would be for no reason."),
+    "channel_shift": ("Which channel stands in for which", "A point per channel: its "
+                      "correlation with itself after the maps are moved back (across), and with "
+                      "the best other channel (up). Above the diagonal another channel fits "
+                      "better; dashed: what the best of so many reaches with other images."),
     "composition": ("Do channel maps compose?", "Residual of two channel maps, one after the "
                     "other, beside that of the direct one: where they coincide, the channels carry "
                     "the transformations as a group."),
@@ -94,7 +92,8 @@ def _of_probe(full: str, name: str, draw: Draw, result: Result) -> Illustration:
         caption += "ceiling."
     elif name.startswith("tuning_"):
         title = f"How channels respond under {plural(kind)}"
-        caption = "Response of the channels that depend on it most, as a share of their largest."
+        caption = "Response of the three channels of each layer that depend on it most, each as a "
+        caption += "share of its largest."
     data = _DATA.get(name.partition("_")[0], _nothing)(result, name)
     if kinds := [k for k in kinds_of(result) if k != "identity"]:
         title = title if kind in kinds else f"{title}: {joined([plural(k) for k in kinds])}"
@@ -154,21 +153,13 @@ def _landscape(result: Result, name: str) -> pd.DataFrame:
     return rows[(rows["by"] == by) & (rows["kind"] == kind)].drop(columns=["identity", "kind"])
 
 
-def _correlations(result: Result, _: str) -> pd.DataFrame:
+def _stand_ins(result: Result, _: str) -> pd.DataFrame:
     transform = telling_transform(result)
-    which = result.axes["transform"].index(transform)
-    parts = []
-    for layer in result.axes["layer"]:
-        if (held := result.extra.get(f"correlation/{layer}")) is None:
-            continue
-        matrix = np.asarray(held[which])
-        rows, columns = np.indices(matrix.shape)
-        parts.append(
-            pd.DataFrame(
-                {"layer": layer, "transform": transform, "original_channel": rows.ravel(),
-                 "moved_channel": columns.ravel(), "correlation": matrix.ravel()}
-            )
-        )  # fmt: skip
+    parts = [
+        stand_ins(result, layer, transform).assign(layer=layer, transform=transform)
+        for layer in result.axes["layer"]
+        if f"correlation/{layer}" in result.extra
+    ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["layer"])
 
 
@@ -184,8 +175,7 @@ def _nothing(result: Result, _: str) -> pd.DataFrame:
 _DATA: dict[str, Callable[[Result, str], pd.DataFrame]] = {
     "ledger": lambda result, _: ledger_table(result),
     "ladder": _ladder, "residuals": _curves, "gain": _gain, "spread": _spread,
-    "landscape": _landscape, "channel": _correlations, "tuning": _tuning,
-    "moved": lambda result, _: result.channels,
+    "landscape": _landscape, "channel": _stand_ins, "tuning": _tuning,
     "composition": lambda result, _: result.composition,
 }  # fmt: skip
 
@@ -242,15 +232,12 @@ def _alt_gain(result: Result, _: str) -> str:
     return _few(parts)
 
 
-def _alt_moved(result: Result, _: str) -> str:
-    rows = result.channels[~result.channels["identity"].astype(bool)]
-    parts = []
-    for layer, own in rows.groupby("layer", sort=False):
-        changed, floor = own["strongest_changed"].mean(), own["strongest_changed_floor"].mean()
-        parts.append(
-            f"{layer}: the strongest channel changes at {percent(float(changed))} of cells, at "
-            f"{percent(float(floor))} after aligning the input"
-        )
+def _alt_channels(result: Result, _: str) -> str:
+    parts = [
+        f"{layer}: another channel fits better than itself for "
+        f"{int((own['other'] > own['own']).sum())} of {len(own)}"
+        for layer, own in _stand_ins(result, "").groupby("layer", sort=False)
+    ]
     return _few(parts)
 
 
@@ -261,5 +248,5 @@ def _few(parts: list[str], most: int = 8) -> str:
 
 _ALT: dict[str, Callable[[Result, str], str]] = {
     "ledger": _alt_ledger, "ladder": _alt_ladder, "residuals": _alt_curves, "gain": _alt_gain,
-    "moved": _alt_moved,
+    "channel": _alt_channels,
 }  # fmt: skip

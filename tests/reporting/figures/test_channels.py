@@ -25,6 +25,7 @@ from invariance_probe.reporting import (
     plot_tuning,
     save_figures,
 )
+from invariance_probe.reporting.figures.channels import stand_ins
 
 Check = Callable[[Figure], None]
 
@@ -65,36 +66,52 @@ def line(ax: Axes, label: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(found.get_xdata(), float), np.asarray(found.get_ydata(), float)
 
 
-def test_the_planted_permutation_lies_on_the_diagonal(turned: Result, check_figure: Check) -> None:
+def points(ax: Axes) -> set[tuple[float, float]]:
+    """Where the channels lie; marks only, which the lines of the panel are not."""
+    marks = [part for part in ax.lines if part.get_linestyle() == "None"]
+    return {tuple(np.round(point, 6)) for part in marks for point in part.get_xydata()}
+
+
+def test_a_planted_shift_lies_above_the_diagonal_at_the_correlations_stored(
+    turned: Result, check_figure: Check
+) -> None:
     figure = plot_channel_shift(turned)
-    ax = figure.axes[0]
-    (mesh,) = ax.collections
-    drawn = np.asarray(mesh.get_array()).reshape(8, 8)
-    assert np.diag(drawn) == pytest.approx(1, abs=1e-5)
+    (ax,) = figure.axes
     which = turned.axes["transform"].index("rotation:90")
+    stored = np.asarray(turned.extra["correlation/filters"][which], float)
     permutation = orbit_bank(2, 5).permutation(90)
-    rows = [int(text.get_text()) for text in ax.get_yticklabels()]
-    columns = [int(text.get_text()) for text in ax.get_xticklabels()]
-    assert columns == permutation[rows].tolist()
-    stored = turned.extra["correlation/filters"][which]
-    np.testing.assert_allclose(drawn, stored[np.ix_(rows, columns)], rtol=1e-6)
-    x, y = line(ax, "a channel's own place (on the diagonal: it stayed)")
-    own = [(columns[int(i)], rows[int(j)]) for i, j in zip(x, y, strict=True)]
-    assert all(column == row for column, row in own) and len(own) == 8
-    assert not np.isclose(x, y).any()  # none stayed
-    assert ax.get_title("left").startswith("filters\nmoved 100 %, by chance ")
+    best = stored[np.arange(8), permutation]
+    assert best == pytest.approx(1, abs=1e-5)
+    wanted = {tuple(np.round(pair, 6)) for pair in zip(np.diag(stored), best, strict=True)}
+    assert points(ax) == wanted
+    table = stand_ins(turned, "filters", "rotation:90")
+    assert table["best_other"].tolist() == permutation.tolist()
+    assert ax.get_title("left") == "filters\n8 of 8 above"
+    (chance,) = [part for part in ax.lines if part.get_color() == "0.4"]
+    median = np.median(turned.extra["by_chance/filters"][which])
+    assert chance.get_ydata()[0] == pytest.approx(float(median))
+    assert median < 0.5
     check_figure(figure)
 
 
-def test_at_the_identity_every_channel_stays(turned: Result) -> None:
+def test_at_the_identity_every_channel_fits_itself(turned: Result) -> None:
     ax = plot_channel_shift(turned, "filters", "rotation:0").axes[0]
-    x, y = line(ax, "a channel's own place (on the diagonal: it stayed)")
-    np.testing.assert_array_equal(x, y)
-    assert "moved 0 %" in ax.get_title("left")
+    assert all(x == pytest.approx(1, abs=1e-5) and y < x for x, y in points(ax))
+    assert ax.get_title("left") == "filters\n0 of 8 above"
+
+
+def test_results_without_the_chance_level_are_drawn_without_it(turned: Result) -> None:
+    older = replace(turned, extra={
+        name: value for name, value in turned.extra.items() if not name.startswith("by_chance")
+    })  # fmt: skip
+    figure = plot_channel_shift(older)
+    assert not [part for part in figure.axes[0].lines if part.get_color() == "0.4"]
+    assert len(figure.legends[0].get_texts()) == 2
 
 
 def test_the_default_transform_is_the_one_nearest_to_90(scaled: Result) -> None:
-    assert plot_channel_shift(scaled).axes[1].get_ylabel() == "correlation, scaling 2"
+    label = plot_channel_shift(scaled).axes[0].get_xlabel()
+    assert label == "correlation with itself (scaling 2)"
 
 
 @pytest.mark.parametrize("table", ["moved", "moved_by_chance", "strongest_changed"])
@@ -149,26 +166,30 @@ def test_curves_show_the_rungs_that_tell_most_and_all_on_demand(turned: Result) 
     assert labels(plot_residuals(turned, rungs=turned.axes["rung"])) == everything
 
 
-def test_a_full_turn_is_polar_and_the_curve_is_the_table(
+def test_a_full_turn_is_polar_and_the_curves_are_the_table(
     turned: Result, check_figure: Check
 ) -> None:
     figure = plot_tuning(turned, channels=[3, 5])
-    assert [ax.name for ax in figure.axes] == ["polar", "polar"]
-    for ax, channel in zip(figure.axes, (3, 5), strict=True):
+    (ax,) = figure.axes
+    assert ax.name == "polar"
+    for drawn, channel in zip(ax.lines, (3, 5), strict=True):
         rows = turned.tuning.query(f"channel == {channel}").sort_values("parameter")
-        angle, radius = ax.lines[0].get_data()
+        angle, radius = drawn.get_data()
         np.testing.assert_allclose(angle[:-1], np.radians(rows["parameter"]))
         np.testing.assert_allclose(radius[:-1], rows["rms"] / rows["rms"].max())
         assert radius[-1] == radius[0]
-        assert f"ch. {channel}, mod. " in ax.get_title("left")
+        change = (rows["rms"].max() - rows["rms"].min()) / (rows["rms"].max() + rows["rms"].min())
+        assert drawn.get_label() == f"{channel}: {change:.2f}"
     check_figure(figure)
+    with pytest.raises(ProbeError, match="6 channels in one panel; give 5 at most"):
+        plot_tuning(turned, channels=range(6))
 
 
 def test_scales_are_drawn_on_a_logarithmic_axis(scaled: Result, check_figure: Check) -> None:
-    figure = plot_tuning(scaled, channels=3)
-    assert len(figure.axes) == 3
-    assert {ax.get_xscale() for ax in figure.axes} == {"log"}
-    x, y = figure.axes[0].lines[0].get_data()
+    figure = plot_tuning(scaled)
+    (ax,) = figure.axes
+    assert ax.get_xscale() == "log" and len(ax.lines) == 3
+    x, y = ax.lines[0].get_data()
     np.testing.assert_allclose(x, [0.5, 1, 2])
     assert y.max() == 1
     check_figure(figure)
@@ -209,7 +230,7 @@ def test_composition_is_the_table_with_arrows_beyond_the_axis(
 def test_channel_figures_are_saved_with_the_others(turned: Result, tmp_path: Path) -> None:
     names = {path.stem for path in save_figures(turned, tmp_path, ["svg"])}
     assert names == {"ledger", "ladder", "gain", "spread", "residuals_rotation", "landscape_angle",
-                     "channel_shift", "moved", "tuning_rotation", "composition"}  # fmt: skip
+                     "channel_shift", "tuning_rotation", "composition"}  # fmt: skip
 
 
 def test_given_axes_are_used(turned: Result) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -26,6 +27,17 @@ def test_a_panel_per_layer_with_units(result: Result) -> None:
     assert "fraction of the mean variance" in figure.get_supxlabel()
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels[:2] == ["unaligned", "inverse h⁻¹"]
+
+
+def test_boxes_are_the_quantiles_on_one_axis_for_all_panels(result: Result) -> None:
+    figure = plot_spread(result, "rotation:90")
+    assert len({ax.get_xlim() for ax in figure.axes}) == 1
+    for layer, ax in zip(result.axes["layer"], figure.axes, strict=True):
+        values = image_residuals(result, layer, "rotation:90")["inverse"]
+        box, median, *_ = [part for part in ax.lines if 0.6 < part.get_ydata().mean() < 1.4]
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        assert sorted(set(box.get_xdata())) == pytest.approx([low, high])
+        assert median.get_xdata()[0] == pytest.approx(middle)
 
 
 def test_unknown_transforms_are_named(result: Result) -> None:
