@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...probing import Result
-from ...probing.rungs import CEILING, Style, rung_of
+from ...probing.rungs import CEILING, rung_of
 from ..drawing.fitting import text_width, wrapped
 from ..drawing.panels import (
     given_axes,
@@ -27,8 +28,7 @@ from ..select import choose_layers, choose_transform, spoken
 from .channels import telling_transform
 
 _SHOWN = ("unaligned", "inverse", "best", "inverse_linear", "input_aligned", CEILING)
-_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of images below: whisker, box, median, box, whisker
-_HALF = 0.3  # of a box's height
+_WHISKERS = (5, 95)  # per cent of images below the ends
 
 
 @styled
@@ -87,34 +87,23 @@ def plot_spread(
 
 def _boxes(ax: Axes, table: pd.DataFrame, rungs: list[str]) -> float:
     """A box per rung from the top down; returns where the last whisker ends."""
-    top = 0.0
-    for place, rung in enumerate(rungs):
-        style = rung_of(rung, tuple(rungs))
-        if rung in table:
-            ends = np.quantile(table[rung].to_numpy(dtype=float), _SHARES)
-            _box(ax, place, ends, style)
-            top = max(top, float(ends[-1]))
-            continue
-        said = "not determined" if CEILING in table else "no variance"
+    import seaborn as sns  # imports pyplot, which nothing else here needs
+
+    with warnings.catch_warnings():  # seaborn 0.13 still calls an argument by its old name
+        warnings.filterwarnings("ignore", message="vert: bool was deprecated")
+        sns.boxplot(
+            data=table.reindex(columns=rungs), order=rungs, orient="h", ax=ax, whis=_WHISKERS,
+            palette=[rung_of(rung, tuple(rungs)).colour for rung in rungs], fill=False,
+            fliersize=0, linewidth=1.0, width=0.6,
+        )  # fmt: skip
+    said = "not determined" if CEILING in table else "no variance"
+    for place in (n for n, rung in enumerate(rungs) if rung not in table):
         ax.annotate(
             said, (0.05, place), xycoords=("axes fraction", "data"), va="center", fontsize=7
         )
-    return top
-
-
-def _box(ax: Axes, place: int, ends: np.ndarray, style: Style) -> None:
-    low, first, median, third, high = ends
-    up, down = place - _HALF, place + _HALF
-    parts = (
-        ([first, third, third, first, first], [up, up, down, down, up], 1.0),
-        ([median, median], [up, down], 1.8),
-        ([low, first], [place, place], 1.0),
-        ([third, high], [place, place], 1.0),
-        ([low, low], [place - _HALF / 2, place + _HALF / 2], 1.0),
-        ([high, high], [place - _HALF / 2, place + _HALF / 2], 1.0),
-    )
-    for x, y, line in parts:
-        ax.plot(x, y, color=style.colour, linewidth=line, solid_capstyle="butt")
+    ax.set(xlabel="", ylabel="")
+    ends = np.percentile(table.to_numpy(dtype=float), _WHISKERS[1], axis=0) if len(table) else []
+    return float(max(ends, default=0.0))
 
 
 def image_residuals(result: Result, layer: str, transform: str) -> pd.DataFrame:
