@@ -192,7 +192,7 @@ def _check_numbers(held: Mapping[str, Any], name: str) -> None:
             raise ValueError(f"{name}.{key} of provenance.json is no whole number")
     for key in _LISTS:
         values = held.get(key)
-        if values is None or isinstance(values, str):
+        if values is None or (isinstance(values, str) and name == "options"):
             continue
         plain = isinstance(values, list) and all(isinstance(v, int | float) for v in values)
         if not plain or not np.isfinite(values).all():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,11 +201,42 @@ def test_a_checkpoint_from_before_a_field_existed(trained: Path, tmp_path: Path)
         load_run(folder)
 
 
+@pytest.mark.parametrize("value", ["", "5", '["a"]', "[NaN]", "[1e999]", "[true]", "[" * 100_000])
+def test_stated_normalisation_is_numbers(trained: Path, value: str) -> None:
+    run = load_run(trained)
+    for name in ("mean", "std"):
+        said = {seed: {**about, name: value} for seed, about in run.metadata.items()}
+        with pytest.raises(ProbeError, match=rf"{name}=.* is no list of finite numbers"):
+            _ = replace(run, metadata=said).normalisation
+
+
+def test_damaged_parts_of_a_run(trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    run, history = load_run(folder), folder / "seed_0" / "history.csv"
+    history.unlink()
+    for make in (os.mkfifo, Path.touch):
+        make(history)
+        with pytest.raises(ProbeError, match=r"is no history of training .* train that seed again"):
+            run.history(0)
+        history.unlink()
+    path = folder / "seed_0" / "model.safetensors"
+    save_file(load_file(path), path, {**run.metadata[0], "architecture": "[" * 100_000})
+    with pytest.raises(ProbeError, match=r"is no classifier of a training run"):
+        load_run(folder)
+
+
 def test_configurations_are_checked() -> None:
     with pytest.raises(ProbeError, match="seeds 1, 1; give different ones"):
         replace(CONFIG, seeds=(1, 1))
-    with pytest.raises(ProbeError, match="0 training examples; give at least 1"):
-        replace(CONFIG, number=0)
+    for number in (0, "5", 1.5, True):
+        with pytest.raises(ProbeError, match=r"number of training examples=.* give a whole number"):
+            replace(CONFIG, number=number)
+    for seeds in ("12", None, 3):
+        with pytest.raises(ProbeError, match=r"seeds=.*: give a list of whole numbers"):
+            TrainConfig.from_dict({**CONFIG.as_dict(), "seeds": seeds})
+    for seeds in (["../../x"], [None], [[0]], [-1]):
+        with pytest.raises(ProbeError, match=r"seed=.* give a whole number of at least 0"):
+            TrainConfig.from_dict({**CONFIG.as_dict(), "seeds": seeds})
     with pytest.raises(ProbeError, match="has no field 'dat'; did you mean 'data'"):
         TrainConfig.from_dict({"dat": 1})
 

@@ -53,17 +53,19 @@ class TrainConfig:
             value: Any = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name == "data"):
                 raise ProbeError(f"{name} of a training run must be a text; give a name or folder")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+        seeds: Any = self.seeds
+        if not isinstance(seeds, list | tuple):
+            raise ProbeError(f"seeds={quoted(seeds)}: give a list of whole numbers, such as 0,1,2")
+        for seed in seeds:
+            check_whole("seed", seed, 0, SEED)
+        if not seeds or len(set(seeds)) < len(seeds):
             raise ProbeError(
-                f"seeds {', '.join(map(str, self.seeds)) or '(none)'}; give different ones from 0 "
+                f"seeds {', '.join(map(str, seeds)) or '(none)'}; give different ones from 0 "
                 "on, such as 0,1,2"
             )
-        for seed in self.seeds:
-            check_whole("seed", seed, 0, SEED)
-        if self.number is not None and not 1 <= self.number <= COUNT:
-            raise ProbeError(
-                f"{quoted(self.number)} training examples; give at least 1 and at most {COUNT}"
-            )
+        object.__setattr__(self, "seeds", tuple(seeds))
+        if self.number is not None:
+            check_whole("number of training examples", self.number, 1, COUNT)
 
         if self.transform is not None:
             movement(self.transform)
@@ -109,7 +111,6 @@ class TrainConfig:
         given = dict(values)
         given["architecture"] = Architecture.from_dict(values["architecture"])
         given["recipe"] = Recipe.from_dict(values.get("recipe", {}))
-        given["seeds"] = tuple(values.get("seeds", (0,)))
         return TrainConfig(**given)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..._limits import is_real, quoted
 from ..._version import __version__
 from ...data.catalogue import load_examples
 from ...data.examples.examples import Examples
-from ...errors import ProbeError
+from ...errors import ProbeError, one_line
 from ...networks import build_classifier
 from ...networks.stn.architecture import Architecture
 from ...networks.stn.trained import KIND
@@ -57,13 +60,19 @@ class TrainedRun:
 
     def history(self, seed: int) -> pd.DataFrame:
         """The history of a seed, a row per interval, as `Row` has it."""
-        return pd.read_csv(seed_folder(self.folder, seed) / HISTORY)
+        path = seed_folder(self.folder, seed) / HISTORY
+        try:
+            return pd.read_csv(BytesIO(read_bytes(path)))
+        except (OSError, ValueError) as error:
+            raise ProbeError(
+                f"'{path}' is no history of training ({one_line(error)}); train that seed again"
+            ) from None
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel that the networks were trained with."""
         first = next(iter(self.metadata.values()))
-        return tuple(json.loads(first["mean"])), tuple(json.loads(first["std"]))
+        return _numbers(first, "mean"), _numbers(first, "std")
 
     def __repr__(self) -> str:
         seeds = ", ".join(map(str, self.networks))
@@ -187,10 +196,24 @@ def seed_folder(folder: str | Path, seed: int) -> Path:
     return Path(folder) / f"seed_{seed}"
 
 
+def _numbers(about: Mapping[str, str], name: str) -> tuple[float, ...]:
+    """The finite numbers, one per channel, that a checkpoint's metadata holds under a name."""
+    try:
+        values = json.loads(about.get(name, ""))
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, list) or not all(is_real(v, -math.inf, math.inf) for v in values):
+        raise ProbeError(
+            f"{name}={quoted(about.get(name))} of a checkpoint is no list of finite numbers; train "
+            "that seed again"
+        )
+    return tuple(values)
+
+
 def _check_checkpoint(path: Path, about: Mapping[str, str], config: TrainConfig) -> None:
     try:
         stated = json.loads(about.get("architecture", ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         stated = None
     if about.get("kind") != KIND or not isinstance(stated, dict):
         raise ProbeError(f"'{path}' is no classifier of a training run; train that seed again")
