@@ -220,11 +220,12 @@ def _measured(result: Result) -> str:
     """What was measured on what, in one sentence."""
     network, images = (result.provenance.get(part, {}) for part in ("network", "images"))
     about = f": {network['description']}" if network.get("description") else ""
+    moves = len(result.axes["transform"])
     return (
         f"{network.get('name', 'network')}{about}\n"
         f"{images.get('description', 'images')}: alignment fitted on {images.get('fit', '?')}, "
         f"residuals taken on {images.get('evaluation', '?')} others\n"
-        f"{len(result.axes['transform'])} transformations"
+        f"{moves} transformation{'s' * (moves != 1)}"
     )
 
 

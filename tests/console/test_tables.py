@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from invariance_probe.console.tables import _gathered
+from types import SimpleNamespace
+from typing import Any
+
+from invariance_probe.console.tables import _gathered, _measured
 from invariance_probe.running.schema import Remark
 
 
@@ -14,3 +17,12 @@ def test_a_remark_on_several_layers_is_told_once_and_names_parts_of_outputs() ->
         "likewise lstm:1, lstm:2; their numbers are in provenance.json",
         "sample: 4 evaluation images",
     ]
+
+
+def test_one_transformation_is_told_as_one() -> None:
+    def said(*transforms: str) -> str:
+        result: Any = SimpleNamespace(provenance={}, axes={"transform": transforms})
+        return _measured(result).splitlines()[-1]
+
+    assert said("rotation:90") == "1 transformation"
+    assert said("rotation:90", "rotation:45") == "2 transformations"

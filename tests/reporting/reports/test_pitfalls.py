@@ -53,6 +53,18 @@ def test_undetermined_channel_maps_are_found_in_the_table(probed: Result) -> Non
     assert len(seen) == 1 and seen[0].startswith("conv2: ")
 
 
+def test_channel_maps_from_fewer_than_twenty_samples_a_channel_are_named(probed: Result) -> None:
+    channels = dict(zip(probed.layers["layer"], probed.layers["channels"], strict=True))
+    enough = [20 * channels[layer] for layer in probed.channels["layer"]]
+    own = (probed.channels["layer"] == "conv2").astype(int)
+    title = "Channel maps from few samples"
+    for less, told in ((0, []), (1, [f"conv2: {20 * channels['conv2'] - 1} samples"])):
+        table = probed.channels.assign(samples=enough - less * own, determined=True)
+        found = pitfalls([("run", replace(probed, channels=table))], [])
+        seen = [line for one in found if one.title == title for line in one.seen]
+        assert [line.partition(" (")[0] for line in seen] == told
+
+
 def test_searches_that_did_not_converge_or_looked_outside_are_named(probed: Result) -> None:
     table = probed.alignments.copy()
     table["status"], table["coverage"], table["runner_up_residual"] = "converged", 1.0, 99.0

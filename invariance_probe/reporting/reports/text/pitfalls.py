@@ -93,6 +93,12 @@ _KNOWN = {
         "With no more samples than channels a fitted map would explain noise. No number is shown.",
         "Use more images, or a layer with more compared cells.",
     ),
+    "few samples": (
+        "Channel maps from few samples",
+        "Below twenty samples for each channel a fitted map follows these images as much as the "
+        "network: the linear rung stands higher than it would with more of them.",
+        "Use more images, or read the permutation, which needs the fewest.",
+    ),
     "bounds": (
         "Bounds from few samples",
         "With hardly more samples than positions the best operator in-sample fits these images' "
@@ -117,6 +123,7 @@ _KNOWN = {
         "See that the differences are meant; the hash below names the weights that were measured.",
     ),
 }  # fmt: skip
+_SAMPLES = 20  # for each channel
 _OTHER = ("Other remarks", "See the remark.", "See docs/pitfalls.md.")
 
 
@@ -143,6 +150,8 @@ def pitfalls(
             where = f" ({name})" if several else ""
             for line in _undetermined(result):
                 seen.setdefault("channel maps", []).append(line + where)
+            for line in _few_samples(result):
+                seen.setdefault("few samples", []).append(line + where)
     found = [
         Pitfall(title, tuple(seen[kind]), means, remedy)
         for kind, (title, means, remedy) in (_KNOWN | {"": _OTHER}).items()
@@ -177,6 +186,20 @@ def _undetermined(result: Result) -> list[str]:
         samples = int(own["samples"].max()) if "samples" in own else 0
         out.append(f"{layer}: {samples} samples (cells × images) under {len(own)} transformations")
     return out
+
+
+def _few_samples(result: Result) -> list[str]:
+    """Layers whose channel maps are determined, by fewer than twenty samples a channel."""
+    table = result.channels
+    if not {"determined", "samples"} <= set(table) or "channels" not in result.layers:
+        return []
+    channels = result.layers.set_index("layer")["channels"]
+    samples = table[table["determined"].astype(bool)].groupby("layer", sort=False)["samples"].min()
+    return [
+        f"{layer}: {int(number)} samples (cells × images) for {int(channels[layer])} channels"
+        for layer, number in samples.items()
+        if layer in channels.index and number < _SAMPLES * channels[layer]
+    ]
 
 
 def _of_search(result: Result, where: str) -> list[Pitfall]:
