@@ -63,6 +63,10 @@ class TrainedRun:
         path = seed_folder(self.folder, seed) / HISTORY
         try:
             return pd.read_csv(BytesIO(read_bytes(path)))
+        except FileNotFoundError:
+            raise ProbeError(
+                f"seed {seed} of '{self.folder}' has no history; train it again"
+            ) from None
         except (OSError, ValueError) as error:
             raise ProbeError(
                 f"'{path}' is no history of training ({one_line(error)}); train that seed again"
