@@ -65,7 +65,7 @@ class TrainedRun:
             return pd.read_csv(BytesIO(read_bytes(path)))
         except FileNotFoundError:
             raise ProbeError(
-                f"seed {seed} of '{self.folder}' has no history; train it again"
+                f"seed {seed} of '{self.folder}' has no history; train it again to have one"
             ) from None
         except (OSError, ValueError) as error:
             raise ProbeError(

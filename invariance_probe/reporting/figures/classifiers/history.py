@@ -43,12 +43,7 @@ def plot_history(
         figure, panels = given_axes(axes, 2)
     for place, seed in enumerate(chosen):
         colour = _COLOURS[place % len(_COLOURS)]
-        try:
-            table = run.history(seed)
-        except OSError as error:
-            raise ProbeError(
-                f"seed {seed} of '{run.folder}' has no history; train it again to have one"
-            ) from error
+        table = run.history(seed)
         panels[0].plot(table["step"], table["loss"], color=colour, label=f"seed {seed}")
         panels[1].plot(table["step"], 100 * (1 - table["accuracy"]), color=colour)
         if "test_error" in table:
