@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = ("geometry", "networks", "data", "alignment", "running", "probing", "training")
 ROOMS += ("reporting", "testing", "console", "cli")
-LEAVES = ("_allocator", "_foreign", "_limits", "_version", "errors")
+LEAVES = ("_allocator", "_foreign", "_limits", "_memory", "_version", "errors")
 ALLOWED = {room: set(ROOMS[: index + 1]) for index, room in enumerate(ROOMS)}
 ALLOWED["alignment"] = {"geometry", "alignment"}
 ALLOWED["running"] = {"alignment", "running"}

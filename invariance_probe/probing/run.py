@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
+from .._memory import bytes_text
 from ..data import AnyImages, ImageSet
 from ..errors import ForwardError
 from ..geometry import Transform
@@ -24,7 +25,7 @@ from .bench.borders import with_margins
 from .bench.density import with_density
 from .bench.inputs import Inputs
 from .bench.look import Looker, Meter, Progress, half_warnings
-from .bench.memory import blocks_of, bytes_text, memory_limit, transform_bytes
+from .bench.memory import blocks_of, memory_limit, transform_bytes
 from .bench.passes import Passes
 from .bench.plan import (
     as_transforms,

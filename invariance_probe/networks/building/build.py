@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..._memory import bytes_text, free_bytes
 from ...errors import ProbeError
 from .._words import few, shown
 from ..mnist_cnn import MnistCNN
@@ -25,6 +26,7 @@ from ..stn.architecture import parse_architecture
 from ..stn.classifier import Classifier, build_classifier
 from ..stn.trained import is_trained, trained_classifier
 from ..weights.load import Fit, checkpoint_sha256, file_sha256, load_checkpoint, metadata
+from ..weights.room import Room, most_of_file
 from ..zoo import (
     IMAGENET,
     channels_of,
@@ -103,22 +105,15 @@ def build_network(
             "TorchScript or torch.export archive ever run); give the network they are of, a name "
             "or package.module:factory, and this file as its checkpoint"
         )
+    if spec == "mnist_cnn" and checkpoint is None:
+        checkpoint = _embedded(spec)
     kind, _, factory = spec.rpartition(":")
     # A private stream of random numbers: building a network does not disturb the caller's.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if spec == "mnist_cnn":
-            network = _mnist_cnn(checkpoint, kwargs)
-            checkpoint = _embedded("mnist_cnn") if checkpoint is None else checkpoint
-        elif spec.startswith("timm:"):
-            name = spec.partition(":")[2]
-            network = from_timm(name, seed, lambda make: _called(spec, make, {}), kwargs)
-        elif kind in ("", "torchvision"):
-            network = _torchvision(factory, seed, kwargs)
-        elif kind == "classifier":
-            network = _classifier(factory, seed, kwargs)
-        elif kind == "controls":
-            network = _control(factory, seed, kwargs)
+        if spec.startswith("timm:") or kind in ("", "torchvision", "classifier", "controls"):
+            with _room(spec, None if allow_partial else checkpoint):
+                network = _named(spec, seed, kwargs)
         else:
             network = _from_factory(kind, factory, seed, kwargs)
     if checkpoint is not None:
@@ -140,6 +135,20 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             f"a factory gets no argument {taken[0]!r} from here, which says something else: name "
             "it otherwise in the factory, or use the option of that name"
         )
+
+
+def _named(spec: str, seed: int, kwargs: dict[str, Any]) -> Network:
+    kind, _, name = spec.rpartition(":")
+    if spec == "mnist_cnn":
+        return _mnist_cnn(kwargs)
+    if spec.startswith("timm:"):
+        name = spec.partition(":")[2]
+        return from_timm(name, seed, lambda make: _called(spec, make, {}), kwargs)
+    if kind == "classifier":
+        return _classifier(name, seed, kwargs)
+    if kind == "controls":
+        return _control(name, seed, kwargs)
+    return _torchvision(name, seed, kwargs)
 
 
 def network_names() -> list[str]:
@@ -219,6 +228,23 @@ def _numbers(text: str | None) -> tuple[float, ...]:
     return values if all(map(math.isfinite, values)) else ()
 
 
+def _room(spec: str, checkpoint: str | Path | None) -> Room:
+    """Half of the free memory, as a network is kept a second time while it is measured; less where
+    its weights come from a file.
+    """
+    free = free_bytes() // 2
+    shards = str(checkpoint).endswith(".json")
+    if checkpoint and not shards and (most := most_of_file(Path(checkpoint))) < free:
+        return Room(most, lambda takes: (
+            f"{shown(spec)} takes {takes} or more with these arguments, which is no network of "
+            f"{shown(checkpoint)}; give other arguments or another checkpoint"
+        ))  # fmt: skip
+    return Room(free, lambda takes: (
+        f"{shown(spec)} takes {takes} or more, and {bytes_text(2 * free)} of memory are free, half "
+        "of them for what a measurement keeps; make it smaller, or free memory"
+    ))  # fmt: skip
+
+
 def _embedded(name: str) -> Path:
     return Path(str(resources.files("invariance_probe.networks") / "files" / f"{name}.safetensors"))
 
@@ -246,12 +272,7 @@ def _classifier(name: str, seed: int, kwargs: dict[str, Any]) -> Network:
     return Network(network, spec, text, chosen.channels, chosen.canvas, mean, std, drawn=drawn)
 
 
-def _mnist_cnn(checkpoint: str | Path | None, kwargs: dict[str, Any]) -> Network:
-    if checkpoint is None and not _embedded("mnist_cnn").is_file():
-        raise ProbeError(
-            "the weights of mnist_cnn are not in this installation; install the package again or "
-            "give a checkpoint"
-        )
+def _mnist_cnn(kwargs: dict[str, Any]) -> Network:
     module = _called("mnist_cnn", MnistCNN, kwargs)
     canvas = int(kwargs.get("canvas", 28))
     channels = int(kwargs.get("channels", 1))
@@ -296,7 +317,8 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
     with _importing_from_here():
         factory = find_factory(_imported(module_name), module_name, attribute)
         before = torch.get_rng_state()
-        built = _called(spec, factory, kwargs)
+        with _room(spec, None):  # a user's own may hold more than its checkpoint
+            built = _called(spec, factory, kwargs)
         drawn = not torch.equal(before, torch.get_rng_state())
     if isinstance(built, Network):
         return built

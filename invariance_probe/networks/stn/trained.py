@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
-import torch
-
+from ..._memory import bytes_text
 from ...errors import ProbeError
 from .._words import first_line, shown
 from ..weights.load import load_checkpoint, metadata
+from ..weights.room import Room, most_of_file
 from .architecture import Architecture
 from .classifier import Classifier, build_classifier
 
@@ -36,8 +37,8 @@ def trained_classifier(path: str | Path) -> tuple[Classifier, dict[str, str]]:
     try:
         stated = json.loads(about.get("architecture", ""))
         architecture = Architecture.from_dict(stated)
-        _check_size(architecture, Path(path))
-        network = build_classifier(architecture)
+        with Room(most_of_file(Path(path)), partial(_too_large, Path(path))):
+            network = build_classifier(architecture)
     except ProbeError:
         raise
     except Exception as error:  # whatever the fields of a damaged file make of it
@@ -49,13 +50,8 @@ def trained_classifier(path: str | Path) -> tuple[Classifier, dict[str, str]]:
     return network.eval(), about
 
 
-def _check_size(architecture: Architecture, path: Path) -> None:
-    """Refuse a description of more weights than the file holds, before memory is taken for them."""
-    with torch.device("meta"):
-        described = build_classifier(architecture)
-    values, size = sum(p.numel() for p in described.parameters()), path.stat().st_size
-    if values > size:
-        raise ProbeError(
-            f"{shown(path)} describes a network of {values} values in a file of {size} bytes; "
-            "train it again"
-        )
+def _too_large(path: Path, takes: str) -> str:
+    held = bytes_text(path.stat().st_size)
+    return (
+        f"{shown(path)} describes a network of {takes} or more in a file of {held}; train it again"
+    )

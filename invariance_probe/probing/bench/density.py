@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..._memory import bytes_text
 from ...alignment import Variance, squared_errors
 from ...errors import ProbeError
 from ...geometry import Frame, Transform, identity, valid_cells
@@ -17,7 +18,7 @@ from ..options import AUTO, Options
 from .borders import shifts, whole_cells
 from .dense import Stitching
 from .look import Looker
-from .memory import bytes_text, free_memory
+from .memory import free_memory
 from .plan import spaced
 
 FLOOR = 0.05

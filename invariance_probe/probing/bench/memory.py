@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..._memory import free_bytes
 from ...geometry import Frame, Transform
 from ...running.sums import size
 from ..ladder.layer_state import LayerState
@@ -16,7 +16,6 @@ from ..options import Options, memory_size
 
 _SHARE = 0.5  # of what is free, for the sums of the fit half
 _MOST = 1_200_000_000  # bytes: one more block costs one more pass of the untransformed images only
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def memory_limit(options: Options, place: torch.device) -> int:
@@ -32,10 +31,7 @@ def free_memory(place: torch.device) -> int:
     """Bytes free on a device for this process; processes of one machine share its memory."""
     if place.type == "cuda":
         return int(torch.cuda.mem_get_info(place)[0])
-    free = [_memory_available(), _left_in_group()]
-    known = [number for number in free if number is not None]
-    own = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return (min(known) if known else 4 << 30) // max(1, own)
+    return free_bytes() // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def transform_bytes(
@@ -71,35 +67,3 @@ def blocks_of(transforms: int, each: int, limit: int) -> list[list[int]]:
     least, more = divmod(transforms, number)
     sizes = [least + (index < more) for index in range(number)]
     return [list(range(sum(sizes[:i]), sum(sizes[: i + 1]))) for i in range(number)]
-
-
-def bytes_text(number: float) -> str:
-    """Bytes in short.
-
-    >>> bytes_text(3_200_000_000), bytes_text(250_000)
-    ('3.2 GB', '250 kB')
-    """
-    for unit, size_of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size_of:
-            return f"{number / size_of:.3g} {unit}"
-    return f"{number:.0f} bytes"
-
-
-def _memory_available() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
-
-
-def _left_in_group() -> int | None:
-    """What a container's limit leaves."""
-    try:
-        most = (_CGROUP / "memory.max").read_text().strip()
-        used = int((_CGROUP / "memory.current").read_text())
-        return None if most == "max" else max(0, int(most) - used)
-    except (OSError, ValueError):
-        return None

@@ -244,7 +244,7 @@ def test_a_described_network_is_no_larger_than_its_file(tmp_path: Path) -> None:
         "architecture": json.dumps(told | {"width": 60}),
     }
     save_file(small.state_dict(), tmp_path / "model.safetensors", about)
-    with pytest.raises(ProbeError, match=r"describes a network of .* values in a file of"):
+    with pytest.raises(ProbeError, match=r"describes a network of .* or more in a file of"):
         build_network(str(tmp_path / "model.safetensors"))
 
 
