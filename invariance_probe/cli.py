@@ -176,7 +176,7 @@ def show_layers(
             built, size, reading.words(layers), everything or json, report, talk.out().width
         )
     talk.out().print(shown.table)
-    notes = [*layer_tables.about(built, reading.canvas_size(canvas)), *shown.notes]
+    notes = [*layer_tables.about(built, reading.canvas_size(canvas), image_channels), *shown.notes]
     for note in notes:
         talk.say(note, "dim")
     machine.dump({"network": built.name, "canvas": size, "notes": notes, "layers": shown.rows})

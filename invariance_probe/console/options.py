@@ -105,7 +105,7 @@ InputChannels = Annotated[
         min=1,
         max=4096,
         help="Of the images, where the network does not tell.",
-        show_default="what the network runs on, of 3, 1, its first convolution's and 2 to 16",
+        show_default="what the network runs on, of 3, 1, its first convolution's, 2 to 16",
     ),
 ]
 SkipDamaged = Annotated[

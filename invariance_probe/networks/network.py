@@ -32,9 +32,10 @@ class Network:
     `mean` and `std` (one value a channel, or one for all) normalise pixels in [0, 1].
     `description` says in words what the weights are; `checkpoint_sha256` is the hash of the file
     they come from, None for random ones; `fit` how they were matched with the network; `preset`
-    what is known of the images beyond size and normalisation; `guessed` which of "canvas", "mean"
-    and "std" nobody stated; `drawn` how the weights were drawn ("random weights (seed 0)"), "" for
-    weights of a file and closed forms.
+    what is known of the images beyond size and normalisation; `guessed` which of "canvas",
+    "channels" (of a network that takes several numbers of them), "mean" and "std" nobody stated;
+    `drawn` how the weights were drawn ("random weights (seed 0)"), "" for weights of a file and
+    closed forms.
     """
 
     module: nn.Module
@@ -49,6 +50,11 @@ class Network:
     preset: Preset | None = None
     guessed: tuple[str, ...] = ()
     drawn: str = ""
+
+    @property
+    def fixed_channels(self) -> int | None:
+        """The number of input planes, None for a network that takes several: images decide."""
+        return None if "channels" in self.guessed else self.channels
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -72,14 +78,15 @@ class Network:
         canvas: tuple[int, int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        channels: int | None = None,
     ) -> str:
-        """`preprocessing` with what was given in place of the network's own canvas, mean or std.
+        """`preprocessing` with what was given in place of the network's own.
 
         >>> Network(nn.Identity(), "mine", "", 1, (28, 28), (0.5,), (0.25,)).preprocessing_with(
         ...     mean=(0.0,))
         '28x28 px, mean 0, std 0.25; mean as given'
         """
-        asked = {"canvas": canvas, "mean": mean, "std": std}
+        asked = {"canvas": canvas, "channels": channels, "mean": mean, "std": std}
         given = [name for name, value in asked.items() if value is not None]
         guessed = [name for name in self.guessed if name not in given]
         rows, columns = self.canvas if canvas is None else canvas
@@ -87,14 +94,18 @@ class Network:
             " ".join(f"{value:g}" for value in values)
             for values in (self.mean if mean is None else mean, self.std if std is None else std)
         )
-        text = f"{rows}x{columns} px, mean {centre}, std {spread}"
+        planes = ""
+        if channels is not None or self.fixed_channels is None:
+            number = channels or self.channels
+            planes = f"{number} channel{'s' * (number != 1)}, "
+        text = f"{rows}x{columns} px, {planes}mean {centre}, std {spread}"
         preset = self.preset
         if preset is not None and preset.resize is not None and canvas is None:
             how = f" ({preset.interpolation})" if preset.interpolation else ""
             text += f", centre of images with short side {preset.resize} px{how}"
         if given:
             text += f"; {_joined(given)} as given"
-        if preset is not None and len(given) < len(asked):
+        if preset is not None and not {"canvas", "mean", "std"} <= {*given}:
             # The recipe of published weights says nothing of the weights that are here.
             origin = f"the recipe of {preset.origin}, not its weights" * bool(self.drawn)
             text += f"; {'the rest ' if given else ''}from {origin or preset.origin}"

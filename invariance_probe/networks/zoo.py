@@ -23,20 +23,34 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 _SIDES = (64, 224, 32, 28)  # pixels: of canvases that networks are tried on
 _FEW = range(2, 17)  # planes of a stem that is not registered first, such as satellites' 4 and 13
+_ENTERING = 8  # convolutions that may be the stem
 
 
-def channels_of(module: nn.Module) -> int:
-    """Input planes that a network takes, of 3, 1, those of its first convolution, and 2 to 16.
+def channels_of(module: nn.Module) -> tuple[int, bool]:
+    """Input planes that a network takes, and whether others would do as well.
 
     The network is run, and left as it came: what is registered first need not be called first.
     Where it runs on no canvas that is tried, the first convolution says it; 3 where there is none.
     """
-    likely = first_planes(module)
     for side in _SIDES:
-        for planes in dict.fromkeys((3, 1, likely, *_FEW)):
-            if takes(module, planes, (side, side)):
-                return planes
-    return likely
+        planes = taken(module, (side, side))
+        if planes is not None:
+            others = (1, 4) if planes == 3 else (planes + 1,)
+            return planes, any(takes(module, other, (side, side)) for other in others)
+    return first_planes(module), False
+
+
+def taken(module: nn.Module, canvas: tuple[int, int]) -> int | None:
+    """The first number of planes that a network runs on, None where it runs on none.
+
+    3, 1, those of the convolution that is registered first, 2 to 16, and what a convolution takes
+    that no other one gives.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    given = {layer.out_channels for layer in layers}
+    entering = [layer.in_channels for layer in layers if layer.in_channels not in {0, *given}]
+    likely = dict.fromkeys((3, 1, first_planes(module), *_FEW, *entering[:_ENTERING]))
+    return next((planes for planes in likely if takes(module, planes, canvas)), None)
 
 
 def first_planes(module: nn.Module) -> int:

@@ -202,12 +202,12 @@ def load_network(config: ProbeConfig) -> Network:
 
 def load_images(config: ProbeConfig, network: Network) -> ImageSet:
     """The images a configuration names, on the canvas the network sees."""
-    canvas = config.canvas or network.canvas
+    canvas, channels = config.canvas or network.canvas, network.fixed_channels
     if config.images == "digits":
-        images = embedded_digits(canvas=canvas, channels=network.channels)
+        images = embedded_digits(canvas=canvas, channels=channels or config.image_channels or 1)
     elif is_stored(config.images):
         images = open_images(
-            config.images, canvas, config.image_channels, become=network.channels,
+            config.images, canvas, config.image_channels, become=channels,
             skip_damaged=config.skip_damaged, workers=config.workers,
         )  # fmt: skip
     elif config.data_root is not None:
@@ -216,7 +216,7 @@ def load_images(config: ProbeConfig, network: Network) -> ImageSet:
             config.data_root,
             train=config.train,
             canvas=canvas,
-            channels=network.channels,
+            channels=channels or config.image_channels,
         )
     else:
         raise ProbeError(

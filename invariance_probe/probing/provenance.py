@@ -148,7 +148,10 @@ def _written(value: object) -> str:
 def _given(
     network: Network, images: ImageSet, inputs: Inputs, config: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Canvas, mean and std that were given, or are others than the network's own."""
+    """Canvas, mean and std that were given, or are others than the network's own.
+
+    The channels too where the images decide on them.
+    """
     # Without a configuration the images were made by the caller, on a canvas of his choice.
     chosen = {"canvas": images.canvas} if config is None else config
     used = {"canvas": images.canvas}
@@ -158,7 +161,8 @@ def _given(
         own = values.new_tensor(getattr(network, name))
         other[name] = bool((values != own).any()) if len(own) in (1, len(values)) else True
         used[name] = values.tolist() if other[name] else getattr(network, name)
-    return {name: used[name] for name in used if other[name] or chosen.get(name) is not None}
+    found = {name: used[name] for name in used if other[name] or chosen.get(name) is not None}
+    return found if network.fixed_channels else {**found, "channels": images.channels}
 
 
 def _preprocessing(network: Network, given: dict[str, Any]) -> tuple[str, list[str]]:

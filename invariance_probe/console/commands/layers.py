@@ -113,11 +113,15 @@ def _values(one: LayerInfo, frame: LayerFrame | None, chosen: bool) -> dict[str,
             "error": frame.error}  # fmt: skip
 
 
-def about(network: Network, canvas: tuple[int, int] | None) -> list[str]:
+def about(
+    network: Network, canvas: tuple[int, int] | None, channels: int | None = None
+) -> list[str]:
     """What the network's weights and its input are, in sentences."""
     loaded = network.fit.notes if network.fit else ()
     warned = [f"warning: {network.warnings[0]}"] if network.drawn else []
-    stated = network.preprocessing_with(canvas)
+    stated = network.preprocessing_with(canvas, channels=channels)
+    if channels is None and network.fixed_channels is None:
+        stated += " (it takes other numbers of channels too: --image-channels)"
     return [f"network: {network.description}", *warned, f"input: {stated}", *loaded]
 
 

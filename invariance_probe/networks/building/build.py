@@ -168,6 +168,8 @@ def _with_weights(network: Network, path: Path, kwargs: dict[str, Any], **how: A
     fit = load_checkpoint(network.module, path, **how)
     if how["by_order"] and fit.renamed:
         fit = _with_siblings(fit, siblings(network.name, network.module, kwargs))
+    if network.fixed_channels is None:  # lazy modules know now
+        network = replace(network, **_guesses(network.module))
     network = of_published(network, path)
     digest = checkpoint_sha256(path)
     known = metadata(path)
@@ -319,21 +321,27 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
         before = torch.get_rng_state()
         with _room(spec, None):  # a user's own may hold more than its checkpoint
             built = _called(spec, factory, kwargs)
-        drawn = not torch.equal(before, torch.get_rng_state())
+        drew = not torch.equal(before, torch.get_rng_state())
     if isinstance(built, Network):
         return built
     if not isinstance(built, nn.Module):
         raise ProbeError(
             f"factory {spec} returned a {type(built).__name__}; it must return a torch.nn.Module"
         )
-    channels = channels_of(built)
     text = f"{spec}, weights as the factory makes them (seed {seed})"
-    canvas = (28, 28) if channels == 1 else (224, 224)
-    mean, std = IMAGENET if channels == 3 else ((0.0,), (1.0,))
-    return Network(
-        built, spec, text, channels, canvas, mean, std, guessed=("canvas", "mean", "std"),
-        drawn=f"random weights (seed {seed}) unless {spec} loads others" if drawn else "",
-    )  # fmt: skip
+    drawn = f"random weights (seed {seed}) unless {spec} loads others" if drew else ""
+    return Network(built, spec, text, drawn=drawn, **_guesses(built))
+
+
+def _guesses(module: nn.Module) -> dict[str, Any]:
+    """What nobody has stated of the images of a network."""
+    channels, several = channels_of(module)
+    mean, std = IMAGENET if channels == 3 and not several else ((0.0,), (1.0,))
+    return {
+        "channels": channels, "canvas": (28, 28) if channels == 1 else (224, 224),
+        "mean": mean, "std": std,
+        "guessed": ("canvas", *["channels"] * several, "mean", "std"),
+    }  # fmt: skip
 
 
 def _called(spec: str, factory: Any, kwargs: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from ...errors import ProbeError
 from ...geometry import Transform, parse_transforms
 from ...networks import Network
 from ...networks.keeping import evaluating, keeping
-from ...networks.zoo import first_planes, takes
+from ...networks.zoo import first_planes, taken, takes
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def spaced(items: Sequence[T], most: int) -> list[T]:
 def images_for(network: nn.Module | Network, images: AnyImages) -> ImageSet:
     """What was given as images, as an image set; paths are opened at the network's own size."""
     if isinstance(network, Network):
-        return as_images(images, network.canvas, network.channels)
+        return as_images(images, network.canvas, network.fixed_channels)
     return as_images(images)
 
 
@@ -73,15 +73,13 @@ def check_channels(module: nn.Module, example: Tensor) -> None:
     network says of them is said by the pass that fails.
     """
     has, canvas = example.shape[1], (example.shape[2], example.shape[3])
-    likely = first_planes(module)
-    if likely == has or takes(module, has, canvas):
+    if first_planes(module) == has or takes(module, has, canvas):
         return
-    for planes in dict.fromkeys((3, 1, likely)):
-        if takes(module, planes, canvas):
-            raise ProbeError(
-                f"the network takes {planes} channels, the images have {has}; "
-                f"load them with channels={planes}"
-            )
+    if (planes := taken(module, canvas)) is not None:
+        raise ProbeError(
+            f"the network takes {planes} channels, the images have {has}; "
+            f"load them with channels={planes}"
+        )
 
 
 def check_shares(number: int, world: int) -> None:
