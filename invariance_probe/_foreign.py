@@ -12,6 +12,9 @@ HEAD = 512
 FILES = "files.json"
 """The list of the files that a command has written into a folder."""
 
+REPORT = "report.html"
+"""The page of a report, by which its folder is known as one."""
+
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|file):/+(.*)", re.IGNORECASE | re.DOTALL)
 _PACKED = {
     b"\x1f\x8b": "gzip",

@@ -31,11 +31,9 @@ def figure_formats(text: str) -> tuple[str, ...]:
 
 def check_no_figures(folder: Path, formats: Sequence[str], *, overwrite: bool) -> None:
     """Refuse a folder with figures in one of the formats, before any work is done."""
-    from ..running.folders import check_place
+    from ..running.folders import check_flat
 
-    if folder.exists() and not folder.is_dir():
-        raise ProbeError(f"{folder} is a file; name a folder for the figures")
-    check_place(folder)
+    check_flat(folder)
     held = sorted(p.name for f in formats for p in folder.glob(f"*.{f}")) if not overwrite else []
     if held:
         raise ProbeError(

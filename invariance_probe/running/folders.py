@@ -77,6 +77,26 @@ def check_place(folder: Path) -> None:
             raise ProbeError(f"cannot write to {target.parent}; name another folder for the result")
 
 
+def check_flat(folder: Path) -> None:
+    """Refuse a folder that cannot take files beside those that it holds (`added_files`)."""
+    with _reached(folder):
+        if folder.is_dir():
+            _flat(folder)
+    check_place(folder)
+
+
+def check_file(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, or is there and kept, before any work is done."""
+    with _reached(path):
+        if path.is_dir():
+            raise ProbeError(f"{path} is a folder; name a file")
+        if os.path.lexists(path) and not overwrite:
+            raise ProbeError(f"{path} is there already; name another file, or use --overwrite")
+        above = next(place for place in path.absolute().parents if place.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise ProbeError(f"cannot write to {above}; name a file elsewhere")
+
+
 @contextmanager
 def _reached(folder: Path) -> Iterator[None]:
     """What stands in the way of looking at a folder, in one line."""
@@ -194,7 +214,7 @@ def added_files(folder: Path, owner: Path | None = None) -> Iterator[Path]:
 
     Raises ProbeError for a folder that holds folders, and where it cannot be written.
     """
-    check_place(folder)
+    check_flat(folder)
     with claimed(owner or folder) as claim, writing(folder):
         target = Path(os.path.realpath(folder))
         draft = claim.draft()

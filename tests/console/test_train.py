@@ -119,7 +119,7 @@ def test_evaluate_prints_and_writes_a_table(trained: Path, in_tmp: Path) -> None
     assert "STN-SL1" in done.stdout
     assert done.stdout.splitlines()[-1] == "table: errors.csv"
     again = refused("evaluate", str(trained), "--out", "errors.csv")
-    assert again == "error: errors.csv is there already; name another file, or --overwrite it"
+    assert again == "error: errors.csv is there already; name another file, or use --overwrite"
 
 
 def test_evaluate_on_other_data_and_of_several_runs(trained: Path, in_tmp: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,18 +104,17 @@ def _check_targets(
     out: Path | None, html: Path | None, width: int, seconds: float, *, overwrite: bool
 ) -> None:
     """Refuse what cannot be written, before any work is done."""
-    from ...reporting.viewer.animation import SUFFIXES, check_shape, find_ffmpeg
+    from ...running.folders import check_file
 
     targets: Sequence[Path] = [path for path in (out, html) if path is not None]
     if not targets:
         raise ProbeError("nothing to write; give --out FILE.gif, --out FILE.mp4 or --html FILE")
+    for path in targets:
+        check_file(path, overwrite=overwrite)
+    from ...reporting.viewer.animation import SUFFIXES, check_shape, find_ffmpeg
+
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise ProbeError(f"--out {out} is neither .gif nor .mp4; name the animation as one of them")
     check_shape(width, seconds)
-    for path in targets:
-        if path.is_dir():
-            raise ProbeError(f"{path} is a folder; name a file")
-        if os.path.lexists(path) and not overwrite:
-            raise ProbeError(f"{path} is there already; name another file, or use --overwrite")
     if out is not None and out.suffix.lower() == ".mp4":
         find_ffmpeg()

@@ -43,14 +43,15 @@ def compare(
     # realpath and not resolve, which a loop of links stops
     if inside := [one for one in folders if os.path.realpath(one) == os.path.realpath(out)]:
         raise ProbeError(f"--out {out} is the result {inside[0]} itself; name another folder")
+    from ...running.folders import check_free
+
+    check_free(out, overwrite=overwrite)
     from ...probing import compare as compared
     from ...probing import load_result
     from ...probing.comparison.pairing import parse_pairs
     from ...reporting.comparison_files import write_comparison
-    from ...running.folders import check_free
 
     pairs = parse_pairs(match) if match else reading.words(layers)
-    check_free(out, overwrite=overwrite)
     with writing.place(out), talk.progress("comparing") as report:
         results = {name: load_result(place) for name, place in called.items()}
         report(0, 0, "comparing image by image")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..._foreign import REPORT
 from ...errors import ProbeError
 from .. import ending, machine, talk, writing
 from ..stopping import stopping
@@ -23,9 +24,6 @@ LAYERS = ("conv1", "relu1", "conv2", "relu2")
 PROBES = {"rotations": "rotation:-180:180:45", "scalings": "scaling:0.5:2:5"}
 ORACLE = "rotation:90 scaling:2"
 PARTS = (*PROBES, "oracle")
-
-
-PAGE = "report.html"
 _DRAFT = "report.unfinished"  # where the page is made; a killed run may leave it
 
 
@@ -65,7 +63,7 @@ def demo(
     tables.show_results(list(results.values()), talk.out(), wide=wide)
     if wide:
         tables.show_oracle(aligned, talk.out())
-    page = out / PAGE
+    page = out / REPORT
     machine.dump(
         {
             "page": page,
@@ -92,7 +90,7 @@ def _write_page(place: Path, parts: Sequence[str]) -> None:
             [place / name for name in parts], draft, viewer=True, processes=2,
             progress=lambda text: tell(0, 0, text),
         )  # fmt: skip
-    page.replace(place / PAGE)
+    page.replace(place / REPORT)
 
 
 def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> bool:
@@ -104,16 +102,18 @@ def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> bool:
     from ...running.folders import check_free, strangers
     from ...running.resume import check_none
 
-    check_free(out, overwrite=overwrite or resume, parts=PARTS, marker=PAGE)
+    check_free(out, overwrite=overwrite or resume, parts=PARTS, marker=REPORT)
     held = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
-    known = {PAGE, _DRAFT, *PARTS, *(f"{name}.unfinished" for name in PROBES)}
+    known = {REPORT, _DRAFT, *PARTS, *(f"{name}.unfinished" for name in PROBES)}
     others = [name for name in held if name not in known and not is_holder(name)]
     others += [f"{n}/{f}" for n in PARTS if n in held for f in strangers(place / n)]
     if others or (place.exists() and not place.is_dir()):
         raise ProbeError(
             f"{place} is in the way of an unfinished demo; move it, or name another --out"
         )
-    whole = resume and not held and all((out / name).exists() for name in (PAGE, *PROBES, "oracle"))
+    whole = (
+        resume and not held and all((out / name).exists() for name in (REPORT, *PROBES, "oracle"))
+    )
     if resume and not held and not whole:
         raise ProbeError(f"no unfinished demo waits at {place}; leave --resume away to begin one")
     if not resume:
@@ -184,9 +184,9 @@ def _publish(place: Path, out: Path, *, overwrite: bool) -> None:
     from ...running.folders import publish
 
     for entry in place.iterdir():
-        if entry.name not in (*PARTS, PAGE):
+        if entry.name not in (*PARTS, REPORT):
             shutil.rmtree(entry, ignore_errors=True)
-    publish(place, out, overwrite=overwrite, parts=PARTS, marker=PAGE)
+    publish(place, out, overwrite=overwrite, parts=PARTS, marker=REPORT)
 
 
 @contextmanager

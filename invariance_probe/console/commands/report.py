@@ -27,10 +27,12 @@ def report(
     trust: Trust,
 ) -> None:
     """Write the report of the results in the folders and say where it lies."""
-    from ...reporting.reports import check_report_free
+    from ..._foreign import REPORT
+    from ...running.folders import check_free
+
+    check_free(out, overwrite=overwrite, marker=REPORT)  # the cheapest checks come first
     from ...reporting.reports import report as write
 
-    check_report_free(out, overwrite=overwrite)
     missing: list[str] = []
     with place(out), progress("reporting") as tell:
         page = write(

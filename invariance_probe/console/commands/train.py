@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -56,10 +55,15 @@ def train(
     place = device or "cpu"
     reading.check_device(place)
     from ...data.catalogue import example_names
+    from ...running.folders import check_place
     from ...training import TrainConfig, architecture_for, preset, train_run
     from ...training.runs.config import check_trusted_data
-    from ...training.runs.trained_run import run_config, run_examples
+    from ...training.runs.trained_run import check_run_place, run_config, run_examples
 
+    if talk.main():  # other processes may not see its folder, or see it begun
+        check_run_place(out, resume=resume, overwrite=overwrite)
+        if tensorboard is not None:
+            check_place(tensorboard)
     examples = test = None
     if network is None:
         config = run_config(out)
@@ -160,8 +164,12 @@ def evaluate(
     trust: bool,
 ) -> None:
     """Measure the errors of runs, print them and write the table and the figures."""
-    if out is not None and os.path.lexists(out) and (out.is_dir() or not overwrite):
-        raise ProbeError(f"{out} is there already; name another file, or --overwrite it")
+    from ...running.folders import check_file, check_flat
+
+    if out is not None:
+        check_file(out, overwrite=overwrite)
+    if figures is not None:
+        check_flat(figures)
     place = device or "cpu"
     reading.check_device(place)
     import pandas as pd

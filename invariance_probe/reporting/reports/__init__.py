@@ -3,6 +3,6 @@
 from .contents import Content, content
 from .page import Extra
 from .text.citing import cite
-from .writing import check_report_free, report
+from .writing import report
 
-__all__ = ["Content", "Extra", "check_report_free", "cite", "content", "report"]
+__all__ = ["Content", "Extra", "cite", "content", "report"]

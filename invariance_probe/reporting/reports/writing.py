@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from ..._foreign import REPORT
 from ...probing.verification.trust import Trust
 from ...running.folders import check_free, whole_folder
 from ...running.storage import altered
@@ -18,7 +19,6 @@ from .paper import FORMATS, write_paper
 from .runs import Results, as_runs
 from .viewing import viewer as viewer_section
 
-PAGE = "report.html"
 _FOR_PAPER = ("spread",)  # boxes of single images take as long as all else together
 _WITH_VIEWER, _ALONE = 0.65, 0.5  # shares of the figures that keep two processes equally busy
 
@@ -57,7 +57,7 @@ def report(
     """
     checked_width(figure_width)
     place = Path(out)
-    check_report_free(place, overwrite=overwrite)
+    check_free(place, overwrite=overwrite, marker=REPORT)
     runs = as_runs(results)
     remarks = [f"{run.name}: {one}" for run in runs.all for one in altered(run.result.provenance)]
     if notice is not None:
@@ -74,8 +74,8 @@ def report(
         ready = list(zip(printed, finish(progress), strict=True))
     text = page(said, figures, [*([seen] if seen else []), *extras])
     story = markdown(said, [one for one, _ in figures], "figures", "svg")
-    with whole_folder(place, overwrite=overwrite, marker=PAGE) as folder:
-        (folder / PAGE).write_text(text, encoding="utf-8")
+    with whole_folder(place, overwrite=overwrite, marker=REPORT) as folder:
+        (folder / REPORT).write_text(text, encoding="utf-8")
         (folder / "report.md").write_text(story, encoding="utf-8")
         (folder / "report.json").write_text(as_json(said), encoding="utf-8")
         (folder / "figures").mkdir()
@@ -85,9 +85,4 @@ def report(
             if progress is not None:
                 progress("files for the paper")
             write_paper(folder / "paper", said, runs, ready)
-    return place / PAGE
-
-
-def check_report_free(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that cannot become a report's, before any work is done."""
-    check_free(folder, overwrite=overwrite, marker=PAGE)
+    return place / REPORT

@@ -128,7 +128,9 @@ def train_run(
 
         def take() -> bool:
             nonlocal place
-            _check_folder(folder, config, resume, overwrite)
+            check_run_place(folder, resume=resume, overwrite=overwrite)
+            if resume:
+                _check_same(folder, config)
             place = held.enter_context(Place.held(folder))
             return True
 
@@ -230,8 +232,11 @@ def _check_checkpoint(path: Path, about: Mapping[str, str], config: TrainConfig)
         )
 
 
-def _check_folder(folder: Path, config: TrainConfig, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that cannot become or be this run."""
+def check_run_place(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that cannot become a run, or hold the one to go on with.
+
+    Raises ProbeError.
+    """
     if folder.exists() and not folder.is_dir():
         raise ProbeError(f"'{folder}' is a file; name a folder for the run")
     check_place(folder)
@@ -247,14 +252,6 @@ def _check_folder(folder: Path, config: TrainConfig, resume: bool, overwrite: bo
         return  # begun and no more, perhaps cut off while it was written
     stored = _stored(folder)
     if resume:
-        # More seeds are no other run.
-        more = set(stored.seeds) <= set(config.seeds)
-        same = replace(config, seeds=stored.seeds) if more else config
-        if changed := differences(stored.as_dict(), same.as_dict()):
-            raise ProbeError(
-                f"the run in '{folder}' was configured differently ({changed}); resume it with its "
-                "own options, or name another folder"
-            )
         return
     if not overwrite:
         raise ProbeError(
@@ -273,6 +270,20 @@ def _check_folder(folder: Path, config: TrainConfig, resume: bool, overwrite: bo
         raise ProbeError(
             f"'{folder}' holds more than a run ({others[0]}, ...) and is not replaced; "
             "name another folder"
+        )
+
+
+def _check_same(folder: Path, config: TrainConfig) -> None:
+    """Refuse to go on with a run that is not the one asked for; more seeds are no other run."""
+    if not (folder / CONFIG).is_file():
+        return  # it is begun
+    stored = _stored(folder)
+    more = set(stored.seeds) <= set(config.seeds)
+    same = replace(config, seeds=stored.seeds) if more else config
+    if changed := differences(stored.as_dict(), same.as_dict()):
+        raise ProbeError(
+            f"the run in '{folder}' was configured differently ({changed}); resume it with its "
+            "own options, or name another folder"
         )
 
 
@@ -297,7 +308,7 @@ def _begin(place: Place, config: TrainConfig, examples: Examples, resume: bool) 
     }
     held = (place.folder / CONFIG).exists()
     if held and not resume:
-        place.begin_beside(lambda: _check_folder(place.folder, config, False, True))
+        place.begin_beside(lambda: check_run_place(place.folder, resume=False, overwrite=True))
     if not held or not resume or _stored(place.folder) != config:
         write_atomically(place.now / CONFIG, (json.dumps(content, indent=2) + "\n").encode())
 
