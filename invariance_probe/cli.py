@@ -188,6 +188,8 @@ def plot(
     out: opt.FiguresOut = None,
     formats: opt.Formats = "svg,png",
     figure_width: opt.FigureWidth = None,
+    font: opt.Font = None,
+    source: opt.Named = True,
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Draw the figures of a result again."""
@@ -204,6 +206,7 @@ def plot(
     owner = result if out is None else folder
     with (
         writing.place(owner),
+        writing.figure_look(font, source),
         talk.progress("drawing") as report,
         added_files(folder, owner) as place,
     ):
@@ -288,6 +291,8 @@ def report(
     out: opt.ReportOut = Path("report"),
     paper: opt.Paper = False,
     figure_width: opt.PaperWidth = None,
+    font: opt.Font = None,
+    source: opt.Named = True,
     viewer: opt.Viewer = True,
     overwrite: opt.Overwrite = False,
     network: allow.TrustedNetwork = None,
@@ -299,7 +304,8 @@ def report(
 ) -> None:
     """Write the report of results: one HTML page, Markdown, and files for a paper."""
     reporting.report(
-        runs, out, paper=paper, figure_width=figure_width, viewer=viewer, overwrite=overwrite,
+        runs, out, paper=paper, figure_width=figure_width, font=font, source=source, viewer=viewer,
+        overwrite=overwrite,
         trust=reading.allowed(trust, network, network_arg, checkpoint, image_set, data_root),
     )  # fmt: skip
 

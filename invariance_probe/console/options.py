@@ -237,6 +237,13 @@ FigureWidth = Annotated[
         help="Of every figure: 85 for one column, 170 for two. [default: as its panels need]",
     ),
 ]
+Font = Annotated[
+    str | None,
+    Option("--font", metavar="NAME", help="Of figures: Helvetica, Arial. [default: DejaVu Sans]"),
+]
+Named = Annotated[
+    bool, Option("--source/--no-source", help="Name network and images in every figure.")
+]
 PaperWidth = Annotated[
     float | None,
     Option("--figure-width", metavar="MM", help="Of the figures in paper/. [default: 85]"),

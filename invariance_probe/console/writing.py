@@ -43,6 +43,18 @@ def check_no_figures(folder: Path, formats: Sequence[str], *, overwrite: bool) -
 
 
 @contextmanager
+def figure_look(font: str | None, named: bool) -> Iterator[None]:
+    """Figures in the font asked for, or in the usual one with a word about it."""
+    from ..reporting.drawing.style import figure_style, font_problem
+
+    if font is not None and (problem := font_problem(font)):
+        hint(problem)
+        font = None
+    with figure_style(font=font, named=named):
+        yield
+
+
+@contextmanager
 def place(out: Path) -> Iterator[None]:
     """Hold the place of an output against other runs, and tell what a killed one left there."""
     from ..running.claims import claimed

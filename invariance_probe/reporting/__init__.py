@@ -12,6 +12,7 @@ from .reports import cite, report
 
 if TYPE_CHECKING:
     from .comparison_files import write_comparison
+    from .drawing.style import figure_style
     from .experiments.classifier_tables import (
         classifier_latex,
         classifier_markdown,
@@ -57,6 +58,7 @@ __all__ = [
     "classifier_table",
     "comparison_latex",
     "comparison_markdown",
+    "figure_style",
     "ladder_table",
     "ledger_table",
     "oracle_latex",
@@ -107,6 +109,7 @@ _MODULES = {
         "classifier_table",
     ),
     "figures.comparisons.comparison": ("plot_comparison", "plot_training_course"),
+    "drawing.style": ("figure_style",),
     "comparison_files": ("write_comparison",),
     "tables.comparison": ("comparison_latex", "comparison_markdown"),
     "figures.composition": ("plot_composition",),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -19,7 +21,13 @@ from matplotlib.lines import Line2D
 from invariance_probe.probing import RUNGS as ALL
 from invariance_probe.probing import Result
 from invariance_probe.probing.rungs import rung_of
-from invariance_probe.reporting import plot_gain, plot_ladder, plot_landscape, plot_residuals
+from invariance_probe.reporting import (
+    figure_style,
+    plot_gain,
+    plot_ladder,
+    plot_landscape,
+    plot_residuals,
+)
 from invariance_probe.reporting.experiments import theorem
 from invariance_probe.reporting.figures import (
     baselines,
@@ -209,6 +217,66 @@ def test_printed_sizes_and_embedded_fonts(small: Result) -> None:
     narrow.savefig(buffer, format="pdf")
     assert b"/Type3" not in buffer.getvalue().replace(b" ", b"")
     assert b"CreationDate" not in buffer.getvalue()
+
+
+ABOUT = {"network": {"name": "net_$1"}, "images": {"description": "digits_$2"}}
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts if "digits" in text.get_text()]
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_figures_say_once_what_they_are_of(small: Result, draw: Callable[..., Figure]) -> None:
+    known = replace(small, provenance=ABOUT)
+    other = replace(small, provenance=ABOUT | {"network": {"name": "other"}})
+    assert texts(draw(known, width=85)) == ["net_$1, digits_$2"]
+    with figure_style(named=False):
+        assert texts(draw(known)) == []
+    assert texts(draw(small)) == []  # made by hand: nothing is known of it
+    if draw is not plot_landscape:
+        assert texts(draw([known, known, other])) == ["net_$1, other, digits_$2"]
+
+
+def test_what_others_draw_into_is_not_named(small: Result) -> None:
+    parent = Figure()
+    plot_residuals(replace(small, provenance=ABOUT), "scaling", "conv1", axes=parent.subplots())
+    assert texts(parent) == []
+
+
+def test_what_a_figure_is_of_takes_no_room_from_it(small: Result) -> None:
+    known = replace(small, provenance=ABOUT)
+    bare, named = plot_residuals(small, width=85), plot_residuals(known, width=85)
+    heights = []
+    for figure in (bare, named):
+        figure.draw_without_rendering()
+        heights.append(25.4 * figure.get_figheight() * figure.axes[0].get_position().height)
+    assert heights[0] == pytest.approx(heights[1], abs=0.2)
+    (line,) = (text for text in named.texts if text.get_text().startswith("net"))
+    box = line.get_window_extent()
+    assert box.y1 <= named.bbox.y1 and box.x1 <= named.bbox.x1
+    assert all(box.y0 > ax.get_tightbbox().y1 for ax in named.axes)
+
+
+def test_another_font_is_used_embedded_and_filled_up(small: Result) -> None:
+    with figure_style(font="cmss10"):  # comes with matplotlib, and has no raised minus
+        figure = plot_residuals(small, layers="conv1")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="pdf")  # after the block: a figure keeps its font
+    names = set(re.findall(rb"/FontName /[A-Z]{6}\+(\w+)", buffer.getvalue()))
+    assert b"Cmss10" in {name.title() for name in names}, names
+    assert b"/Type3" not in buffer.getvalue().replace(b" ", b"")
+    plot_residuals(small, layers="conv1").savefig(buffer := BytesIO(), format="pdf")
+    assert b"Cmss10" not in buffer.getvalue().title()
+
+
+def test_a_font_that_is_missing_is_said_once(small: Result) -> None:
+    missing = pytest.warns(UserWarning, match="'No Such Font' is not installed")
+    with missing as told, figure_style(font="No Such Font"):
+        figure = plot_residuals(small)
+        figure.savefig(BytesIO(), format="pdf")
+    assert len(told) == 1
+    assert figure.look["font.family"] == ["DejaVu Sans"]  # type: ignore[attr-defined]
 
 
 def test_figures_show_themselves_in_notebooks(small: Result) -> None:

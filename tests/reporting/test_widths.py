@@ -61,7 +61,7 @@ HISTORY = "step,epoch,loss,accuracy,learning_rate,test_error,seconds\n50,1,2,0.2
 
 def check_legible(figure: Figure, width: float) -> None:
     """Draw a figure; its width in millimetres, every word on it, none over another, none small."""
-    with matplotlib.rc_context(RC), warnings.catch_warnings():
+    with matplotlib.rc_context(figure.look), warnings.catch_warnings():  # type: ignore[attr-defined]
         warnings.simplefilter("error")  # a layout that does not fit is said in a warning
         figure.draw_without_rendering()
         assert 25.4 * figure.get_figwidth() == pytest.approx(width, abs=0.1)

@@ -10,7 +10,7 @@ import typer
 
 from .. import ending, machine
 from ..talk import progress, say
-from ..writing import place
+from ..writing import figure_look, place
 
 if TYPE_CHECKING:
     from ...probing.verification.trust import Trust
@@ -22,6 +22,8 @@ def report(
     *,
     paper: bool,
     figure_width: float | None,
+    font: str | None,
+    source: bool,
     viewer: bool,
     overwrite: bool,
     trust: Trust,
@@ -34,7 +36,7 @@ def report(
     from ...reporting.reports import report as write
 
     missing: list[str] = []
-    with place(out), progress("reporting") as tell:
+    with place(out), figure_look(font, source), progress("reporting") as tell:
         page = write(
             list(runs), out, paper=paper, viewer=viewer, overwrite=overwrite, processes=2,
             trust=trust, notice=missing.append,

@@ -22,14 +22,14 @@ _POINT = 25.4 / 72
 
 
 @lru_cache(maxsize=4096)
-def _points(line: str, size: float, family: str) -> float:
-    properties = FontProperties(family=family, size=size)
+def _points(line: str, size: float, family: tuple[str, ...]) -> float:
+    properties = FontProperties(family=list(family), size=size)
     return float(text_to_path.get_text_width_height_descent(line, properties, False)[0])
 
 
 def text_width(text: str, size: float = 8.0) -> float:
     """Millimetres that the longest line of a text takes at so many points."""
-    family = str(rcParams["font.sans-serif"][0])
+    family = tuple(rcParams["font.family"])
     return _POINT * max(_points(line, size, family) for line in text.split("\n"))
 
 

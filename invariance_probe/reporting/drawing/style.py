@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.transforms import Bbox
 
 from ...errors import ProbeError
+from .sources import add_source, source_of
 
 NARROW, WIDE = 85.0, 170.0
 """Widths in millimetres of one and of two columns of a printed page."""
@@ -23,9 +27,11 @@ _LEAST, _MOST = 70.0, 300.0  # millimetres: labels do not fit less, no page is w
 
 RESIDUAL = "residual (fraction of\nvariance unexplained)"
 
+PLAIN = "DejaVu Sans"
+"""The font of figures: it ships with matplotlib, so that a layout is the same on every machine."""
+
 RC: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: same layout on every machine
+    "font.family": [PLAIN],
     "font.size": 8.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 8.0,
@@ -65,6 +71,9 @@ _METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
+_fonts: ContextVar[tuple[str, ...]] = ContextVar("fonts", default=(PLAIN,))
+_named: ContextVar[bool] = ContextVar("named", default=True)
+
 SHADE, MASKED, FAINT = "0.93", "0.9", "0.75"
 
 
@@ -74,11 +83,15 @@ class StyledFigure(Figure):
     Shows itself in notebooks without a pyplot backend.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.look: Any = look()
+
     def savefig(self, fname: Any, **options: Any) -> None:
         """Save as `Figure.savefig` does, with text as text and without dates."""
         given = options.get("format") or str(getattr(fname, "name", fname)).rpartition(".")[2]
         options.setdefault("metadata", _METADATA.get(str(given).lower()))
-        with matplotlib.rc_context(RC):
+        with matplotlib.rc_context(self.look):
             engine = self.get_layout_engine()
             if engine is not None:  # laid out here, or matplotlib draws everything twice
                 engine.execute(self)
@@ -115,10 +128,53 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(draw)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T:
-        with matplotlib.rc_context(RC):
-            return draw(*args, **kwargs)
+        with matplotlib.rc_context(look()):
+            drawn = draw(*args, **kwargs)
+            # What is drawn into a figure of others leaves to them what that says.
+            if _named.get() and isinstance(drawn, StyledFigure) and kwargs.get("axes") is None:
+                add_source(drawn, source_of(args[0]) if args else "")
+            return drawn
 
     return inner
+
+
+def look() -> Any:
+    """Settings of matplotlib for a figure that is drawn now."""
+    return {**RC, "font.family": list(_fonts.get())}
+
+
+@contextmanager
+def figure_style(*, font: str | None = None, named: bool = True) -> Iterator[None]:
+    """Draw figures in another font, or without the line that names network and images.
+
+    `font` is "Helvetica", "Arial" or any other that matplotlib finds; letters that it lacks come
+    from DejaVu Sans, and so do all where it is not installed, with one warning. Files in PDF hold
+    the letters that they use. Holds for the figures drawn in the block, by whatever function.
+
+        with figure_style(font="Helvetica", named=False):
+            plot_residuals(result, width=85).savefig("residuals.pdf")
+    """
+    if font is not None and (problem := font_problem(font)):
+        warnings.warn(problem, stacklevel=3)
+        font = None
+    before = _fonts.set((font, PLAIN) if font not in (None, PLAIN) else (PLAIN,)), _named.set(named)
+    try:
+        yield
+    finally:
+        _fonts.reset(before[0])
+        _named.reset(before[1])
+
+
+def font_problem(font: str) -> str:
+    """Say that a font is not installed; "" where it is."""
+    try:
+        findfont(FontProperties(family=font), fallback_to_default=False)
+    except ValueError:
+        return (
+            f"the font {font!r} is not installed, so that figures are set in {PLAIN}; install it, "
+            "or name another"
+        )
+    return ""
 
 
 def names_as_they_are() -> AbstractContextManager[None]:

@@ -19,12 +19,13 @@ from ....errors import ProbeError
 from ....probing.rungs import BLACK, VERMILLION
 from ....training.poses.statistics import (
     KINDS,
+    Line,
     orthogonal_regression,
     pose_deviation,
     unwrap_angles,
     varied_kinds,
 )
-from ...drawing.fitting import legend_below
+from ...drawing.fitting import LINE, legend_below
 from ...drawing.panels import (
     factor_text,
     given_axes,
@@ -43,7 +44,6 @@ BINS = 110
 _BESIDE = 120.0  # millimetres, the narrowest figure of several panels with a colour bar beside them
 _MARGIN = 110 / 90  # the reference's histogram reaches ±110° for rotations within ±90°
 _RARE = 0.002  # share of predictions that a panel may leave out at either end
-_NOTE = (0.62, 0.24)  # width and height of a note, as shares of its panel
 _COUNTS = LinearSegmentedColormap.from_list("counts", ["#CFE0F2", "#7FB1DD", "#3A7DBB", "#0B3D78"])
 _NAMES = {
     "rotation": ("rotation", "degrees"), "scaling": ("scale factor", ""),
@@ -66,8 +66,8 @@ def plot_pose_histogram(
     (a row for x and one for y) or one of "translation_x" and "translation_y"; by default the first
     that varies. Bins are 110 per axis. The line is the orthogonal regression, written with its
     equation and the standard deviation of the final pose about its class's mean; the dashed line
-    has the slope -1 of perfect alignment. Notes stand in the emptiest corners; samples beyond the
-    axes are counted in one. With `axes`, one per panel, legend and colour bar are left to the
+    has the slope -1 of perfect alignment. Samples beyond the axes are counted above the panel. With
+    `axes`, one per panel, legend and colour bar are left to the
     caller. `width` is millimetres, as in `plot_residuals`.
 
     Convention: angles in degrees, counter-clockwise on the screen; factors > 1 enlarge; shifts in
@@ -89,8 +89,11 @@ def plot_pose_histogram(
     )
     below = axes is None and columns > 1 and width is not None and width < _BESIDE
     heads = list(named) * len(kinds)
+    notes = [p.note(k, found) for k, own in zip(kinds, counts, strict=True)
+             for p, found in zip(points[k].values(), own, strict=True)]  # fmt: skip
     if axes is None:
         heads, taller = titles(heads, panel_room(columns, width))
+        taller += LINE * (max(note.count("\n") for note in notes) + any(named))
         figure, panels = panel_grid(
             blocks, row_height=_row_height(columns, width, below) + taller,
             extra=18.0 if below else 4.0, columns=columns, width=width, share_y=len(kinds) == 1,
@@ -104,7 +107,7 @@ def plot_pose_histogram(
     for place, (name_of_kind, name, found) in enumerate(places):
         ax = panels[place]
         shown = _panel(ax, points[name_of_kind][name], found, name_of_kind, boxes, norm)
-        ax.set_title(heads[place])
+        ax.set_title(f"{heads[place]}\n{notes[place]}".lstrip(), parse_math=False)
         what, unit = _NAMES[name_of_kind]
         gap = "\n" if (columns > 3 or below) and axes is None else " "
         end = f"{gap}({unit})" if unit else ""
@@ -115,7 +118,7 @@ def plot_pose_histogram(
     if axes is None:
         bar = figure.colorbar(
             shown, ax=panels, shrink=0.8, aspect=30, pad=0.01,
-            location="bottom" if below else "right",
+            location="bottom" if below else "right", panchor=False,
         )  # fmt: skip
         axis = bar.ax.xaxis if below else bar.ax.yaxis
         axis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
@@ -151,11 +154,24 @@ class _Points:
         counts, _, _ = np.histogram2d(self.x, self.y, bins=BINS, range=(across, up))
         return counts
 
+    @property
+    def line(self) -> Line:
+        return orthogonal_regression(self.x, self.y)
+
+    def note(self, kind: str, counts: Array) -> str:
+        """The line's equation, the deviation and what lies beyond the axes, each on its line."""
+        line, outside = self.line, 1 - counts.sum() / len(self.x)
+        said = "no direction" if np.isnan(line.slope) else "vertical"
+        if np.isfinite(line.slope):
+            said = _equation(line.slope, line.intercept, kind)
+        beyond = f"\n{100 * outside:.1f} % outside" if outside > 5e-4 else ""
+        return f"{said}\nsd {_spread(self.deviation, kind)}{beyond}"
+
 
 def _row_height(columns: int, width: float | None, below: bool) -> float:
     """Millimetres of a row of square panels with their title and labels, as wide as they can be."""
     wide = width or (NARROW if columns == 1 else WIDE)
-    return (wide - (14 if below else 29)) / columns - 4 + (16 if below else 17)
+    return (wide - (14 if below else 29)) / columns - 4 + (17 if below else 19)
 
 
 def _chosen(named: Mapping[str, pd.DataFrame], kind: str | None) -> list[str]:
@@ -212,23 +228,13 @@ def _panel(
         np.ma.masked_equal(counts.T, 0), cmap=_COUNTS, norm=norm, origin="lower",
         extent=(*across, *up), interpolation="nearest", aspect="auto",
     )  # fmt: skip
-    line = orthogonal_regression(points.x, points.y)
+    slope = points.line.slope
     middle = float(points.x.mean()), float(points.y.mean())
     ax.axline(middle, slope=-1, color=BLACK, linestyle=(0, (4, 2)), linewidth=0.9, zorder=3)
-    if np.isnan(line.slope):
-        text = "no direction"
-    elif np.isinf(line.slope):
+    if np.isinf(slope):
         ax.axvline(middle[0], color=VERMILLION, zorder=4)
-        text = "vertical"
-    else:
-        ax.axline(middle, slope=line.slope, color=VERMILLION, linewidth=1.3, zorder=4)
-        text = _equation(line.slope, line.intercept, kind)
-    text += f"\nsd {_spread(points.deviation, kind)}"
-    outside = 1 - counts.sum() / len(points.x)
-    first, second, *_ = _emptiest(counts)
-    _note(ax, text, first)
-    if outside > 5e-4:
-        _note(ax, f"{100 * outside:.1f} % outside", second)
+    elif np.isfinite(slope):
+        ax.axline(middle, slope=slope, color=VERMILLION, linewidth=1.3, zorder=4)
     for axis, (low, high) in ((ax.xaxis, across), (ax.yaxis, up)):
         major, minor = _ticks(low, high, kind)
         axis.set_major_locator(FixedLocator(major))
@@ -240,25 +246,8 @@ def _panel(
     ax.set_xlim(across)
     ax.set_ylim(up)
     ax.set_box_aspect(1)
+    ax.set_anchor("N")  # else a layout takes the lines above for shorter than they are
     return shown
-
-
-def _emptiest(counts: Array) -> list[tuple[str, str]]:
-    """Corners (vertical, horizontal) of a panel by how few samples lie there, fewest first."""
-    wide, high = (max(1, round(share * BINS)) for share in _NOTE)
-    across = {"left": slice(None, wide), "right": slice(-wide, None)}
-    up = {"bottom": slice(None, high), "top": slice(-high, None)}
-    corners = [("top", "right"), ("bottom", "left"), ("top", "left"), ("bottom", "right")]
-    return sorted(corners, key=lambda c: float(counts[across[c[1]], up[c[0]]].sum()))
-
-
-def _note(ax: Axes, text: str, corner: tuple[str, str]) -> None:
-    va, ha = corner
-    ax.text(
-        0.97 if ha == "right" else 0.03, 0.97 if va == "top" else 0.03, text, ha=ha, va=va,
-        transform=ax.transAxes, fontsize=7.0, zorder=5, linespacing=1.25,
-        bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.0},
-    )  # fmt: skip
 
 
 def _ticks(low: float, high: float, kind: str) -> tuple[list[float], list[float]]:
@@ -276,7 +265,7 @@ def _ticks(low: float, high: float, kind: str) -> tuple[list[float], list[float]
 
 def _equation(slope: float, intercept: float, kind: str) -> str:
     if kind == "scaling":  # log2 y = slope · log2 x + intercept
-        return rf"$y = {2.0**intercept:.2f}\,x^{{{round(slope, 2) + 0.0:.2f}}}$"
+        return f"y = {2.0**intercept:.2f} x^{round(slope, 2) + 0.0:.2f}".replace("-", "−")
     digits = 1 if kind == "rotation" else 2
     sign = "−" if round(intercept, digits) < 0 else "+"
     text = f"y = {round(slope, 2) + 0.0:.2f}x {sign} {abs(intercept):.{digits}f}"
