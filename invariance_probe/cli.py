@@ -13,13 +13,14 @@ from typing import Annotated
 import typer
 
 from ._version import __version__
-from .console import ending, machine, reading, signals, talk, writing
+from .console import ending, machine, reading, signals, talk
 from .console import options as opt
 from .console import training_options as learn
 from .console import trust_options as allow
 from .console.commands import animate as animating
 from .console.commands import compare as comparing
 from .console.commands import demo as demonstrating
+from .console.commands import plot as plotting
 from .console.commands import probe as probing
 from .console.commands import report as reporting
 from .console.commands import train as training
@@ -193,27 +194,10 @@ def plot(
     overwrite: opt.Overwrite = False,
 ) -> None:
     """Draw the figures of a result again."""
-    chosen = writing.figure_formats(formats)
-    folder = out or result / "figures"
-    writing.check_no_figures(folder, chosen, overwrite=overwrite)
-    from .probing import load_result
-    from .running.folders import added_files
-    from .running.storage import altered
-
-    loaded = load_result(result)
-    for line in altered(loaded.provenance):
-        talk.hint(f"{result}: {line}")
-    owner = result if out is None else folder
-    with (
-        writing.place(owner),
-        writing.figure_look(font, source),
-        talk.progress("drawing") as report,
-        added_files(folder, owner) as place,
-    ):
-        names = writing.write_figures(loaded, place, chosen, report, figure_width)
-    ending.written.append(folder)
-    for name in names:
-        talk.say(str(folder / name))
+    plotting.plot(
+        result, out, formats=formats, width=figure_width, font=font, source=source,
+        overwrite=overwrite,
+    )  # fmt: skip
 
 
 @app.command(cls=reading.Greedy)

@@ -169,9 +169,13 @@ class _Points:
 
 
 def _row_height(columns: int, width: float | None, below: bool) -> float:
-    """Millimetres of a row of square panels with their title and labels, as wide as they can be."""
+    """Millimetres of a row of square panels with their title and labels, as wide as they can be.
+
+    A layout of squares ends well where it is clearly either the height or the width that binds.
+    """
     wide = width or (NARROW if columns == 1 else WIDE)
-    return (wide - (14 if below else 29)) / columns - 4 + (17 if below else 19)
+    around = 16 if below else 12 if columns == 1 else 20
+    return (wide - (14 if below else 29)) / columns - 4 + around
 
 
 def _chosen(named: Mapping[str, pd.DataFrame], kind: str | None) -> list[str]:
