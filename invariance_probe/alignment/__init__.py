@@ -9,7 +9,15 @@ from .ledger import FOLDS, PARTS, Ledger, LedgerMoments, fit_ledger, leading
 from .levels import Moments, PyramidMoments, SearchPlan
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
-from .residuals import Variance, bootstrap, channel_weights, ratio, squared_errors, varying
+from .residuals import (
+    PairDistances,
+    Variance,
+    bootstrap,
+    channel_weights,
+    ratio,
+    squared_errors,
+    varying,
+)
 from .search import ANGLES, SCALES, Alignment, best_alignment
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "Ledger",
     "LedgerMoments",
     "Moments",
+    "PairDistances",
     "PositionMoments",
     "PyramidMoments",
     "SearchPlan",

@@ -95,6 +95,51 @@ class Variance:
         return np.asarray(per_image.cpu()), np.asarray(channels.cpu())
 
 
+class PairDistances:
+    """Streaming squared distances between the maps of different images, over all pairs.
+
+    Each image has what it adds to the mean over the others: these sum to n times the mean over
+    pairs, 2n/(n − 1)·Σ‖F − F̄‖², and are shared out by the distances from the mean map of images
+    that are in no pair (`refer`). `cells` and `weights` as in `squared_errors`.
+    """
+
+    SUMS: ClassVar[tuple[str, ...]] = ("_referred", "_reference", "_sum")
+    ROWS: ClassVar[tuple[str, ...]] = ("_squares",)
+
+    def __init__(self, cells: Tensor | None = None, weights: Tensor | None = None) -> None:
+        self.cells, self.weights = cells, weights
+        self._referred = 0
+        self._reference, self._sum = torch.zeros(0), torch.zeros(0)  # (C, rows, columns): Σ F
+        self._squares = GrowingRows()
+
+    def refer(self, maps: Tensor) -> None:
+        """Add maps (N, C, rows, columns) to the mean from which distances are taken."""
+        self._referred += len(maps)
+        self._reference = _added(self._reference, maps)
+
+    def update(self, maps: Tensor) -> None:
+        """Add maps (N, C, rows, columns) of images that are compared with each other."""
+        self._squares.append(self._from_reference(maps))
+        self._sum = _added(self._sum, maps)
+
+    def compute(self) -> Tensor:
+        """What every image adds (N), for two or more of them."""
+        squares = self._squares.all()
+        number, total = len(squares), squares.sum()
+        # Σ‖F − F̄‖² = Σ‖F − m‖² − n‖F̄ − m‖², whatever m is.
+        apart = total - number * self._from_reference(self._sum[None] / number).sum()
+        return squares * (2 * number / (number - 1) * apart.clamp(min=0) / total.clamp(min=1e-300))
+
+    def _from_reference(self, maps: Tensor) -> Tensor:
+        reference = (self._reference / self._referred).to(maps)
+        return squared_errors(maps, reference, self.cells, self.weights)
+
+
+def _added(total: Tensor, maps: Tensor) -> Tensor:
+    own = maps.sum(0, dtype=torch.float64)
+    return total + own if total.numel() else own
+
+
 def ratio(errors: Array, variance: Array) -> Array:
     """Residual: Σ errors / Σ variance over the last axis (images); NaN where there is none."""
     total = variance.sum(-1)

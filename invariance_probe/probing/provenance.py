@@ -22,6 +22,7 @@ from ..networks import LayerFrame, Network, nearest_aligned_sizes
 from .bench.inputs import Inputs
 from .ladder.layer_state import LayerState
 from .options import Options
+from .rungs import RECIPES
 
 _FEW = 9  # compared cells: fewer are hardly an average
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas")
@@ -82,6 +83,7 @@ def describe_run(
             "image_antialias": True,
             "map_antialias": False,
             "beyond_map": "nearest cell",
+            "recipes": dict(RECIPES),
             "cells": {
                 state.name: {
                     "valid": int(state.cells.sum()),

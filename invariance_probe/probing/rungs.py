@@ -113,6 +113,9 @@ RUNGS = tuple(RUNG)
 CHANNEL_RUNGS = tuple(name for name, rung in RUNG.items() if rung.group == "channel")
 FLOOR, CEILING = "input_aligned", "other_image"
 
+RECIPES = {CEILING: "mean over all pairs of images"}
+"""How rungs are made that were made otherwise in earlier versions; results say which they hold."""
+
 TELLING = ("unaligned", "inverse", "best", "inverse_linear", FLOOR)
 """The rungs that tell most, which are shown where there is no room or time for all."""
 

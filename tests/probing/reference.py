@@ -167,9 +167,6 @@ class Reference:
     def aligned(self, rung: str, number: int, move: Transform, best: Transform) -> Tensor:
         """M Γ T_h f_n of the rungs that fit nothing but `best`."""
         inverse = move.inverse()
-        if rung == "other_image":
-            before = self.evaluation[self.evaluation.index(number) - 1]
-            return self.original(before)
         if rung == "input_aligned":
             return self.maps(self.moved(self.shown(number, move), inverse))
         if rung == "resampling_floor":
@@ -183,12 +180,22 @@ class Reference:
 
     def errors(self, rung: str, move: Transform, best: Transform) -> np.ndarray:
         """Σ over V and channels of squared differences, for each evaluation image."""
+        if rung == "other_image":
+            return self.pairs()
         found = []
         for number in self.evaluation:
             moved = self.weighted(self.aligned(rung, number, move, best))
             own = self.weighted(self.original(number))
             found.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(moved, own, strict=True)))
         return np.array(found)
+
+    def pairs(self) -> np.ndarray:
+        """Mean over all pairs of images, dealt out by the distance from the fit half's mean map."""
+        maps = [self.weighted(self.original(n)) for n in self.evaluation]
+        apart = [((a - b) ** 2).sum() for a, b in itertools.permutations(maps, 2)]
+        mean = np.mean([self.weighted(self.original(n)) for n in self.fit], axis=0)
+        own = np.array([((a - mean) ** 2).sum() for a in maps])
+        return len(maps) * np.mean(apart) * own / own.sum()
 
     def in_sample(self, move: Transform, g: Transform) -> float:
         """Residual of T_g on the fit half, against the fit half's own variance."""

@@ -107,8 +107,8 @@ def test_the_table_is_the_definition(name):
                 np.testing.assert_allclose(searched[column], value, err_msg=column, **loose)
 
 
-def test_the_reference_pairs_images_in_drawn_order():
-    """One channel of constants makes the ceiling a sum of squared differences of neighbours."""
+def test_the_ceiling_of_constant_maps_is_twice_the_variance_of_their_levels():
+    """With the unbiased variance s², the mean over pairs is 2 s² a cell."""
     levels = np.linspace(0, 1, 9, dtype=np.float32)
     images = array_images(np.broadcast_to(levels[:, None, None, None], (9, 1, 6, 6)).copy())
     network = nn.Conv2d(1, 1, 1, bias=False)
@@ -117,10 +117,41 @@ def test_the_reference_pairs_images_in_drawn_order():
     order = np.random.default_rng(6).permutation(9)[4:]
     assert result.axes["image"] == tuple(f"{i:05d}" for i in order)
     drawn = levels[order].astype(float)
-    expected = 36 * (drawn - np.roll(drawn, 1)) ** 2
     ceiling = result.errors[0, 0, result.axes["rung"].index("other_image")]
-    np.testing.assert_allclose(ceiling, expected, rtol=1e-5)
+    assert ceiling.sum() == pytest.approx(5 * 36 * 2 * drawn.var(ddof=1), rel=1e-5)
     np.testing.assert_allclose(result.variance[0], 36 * (drawn - drawn.mean()) ** 2, rtol=1e-5)
+
+
+def reordered(images: np.ndarray, seed: int, by: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose halves are sorted `by` a value, but hold the same; and where each came from."""
+    order = np.random.default_rng(seed).permutation(len(images))
+    place = np.arange(len(images))
+    for half in (order[: len(images) // 2], order[len(images) // 2 :]):
+        slots = np.sort(half) if half[0] == order[0] else half
+        place[slots] = half[np.argsort(by[half], kind="stable")]
+    return images[place], place
+
+
+def test_the_ceiling_does_not_depend_on_the_order_of_images():
+    """In a folder sorted by class neighbours are alike: bright ones here, and dark ones."""
+    random = np.random.default_rng(3)
+    classes = random.integers(3, size=24)
+    values = (random.random((24, 1, 12, 12)) + 2 * classes[:, None, None, None]).astype(np.float32)
+    sorted_ones, place = reordered(values / 5, 0, classes)
+    results = [
+        probe(tiny(), ["0", "2"], rotation(90), array_images(of), resamples=50, seed=0)
+        for of in (values / 5, sorted_ones)
+    ]
+    ceiling = results[0].axes["rung"].index("other_image")
+    order = np.random.default_rng(0).permutation(24)[12:]
+    one, two = (result.errors[:, :, ceiling] for result in results)
+    same = [list(order).index(place[image]) for image in order]
+    assert same != list(range(12))
+    np.testing.assert_allclose(two, one[..., same], rtol=1e-5)
+    rows = [r.residuals.set_index(["layer", "rung"])[["residual", "low", "high"]] for r in results]
+    for layer in ("0", "2"):
+        told = [row.loc[(layer, "other_image")].to_numpy(dtype=float) for row in rows]
+        np.testing.assert_allclose(told[0], told[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("weighting", ["raw", "channel"])

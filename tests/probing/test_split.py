@@ -28,7 +28,7 @@ def test_another_seed_gives_other_halves():
 
 
 def test_the_evaluation_half_is_not_sorted():
-    """Neighbours are compared for the ceiling; in folders sorted by class they would be alike."""
+    """Neighbours are taken for unrelated; in folders sorted by class they would be alike."""
     evaluation = split(200, 0)[1]
     assert np.mean(np.diff(evaluation) > 0) < 0.7
 

@@ -114,6 +114,22 @@ def test_a_whole_replay_gives_the_same_hash(folder: Path) -> None:
     assert check.holds, check.detail
 
 
+def test_rungs_of_another_recipe_are_left_out_of_a_replay(result: Result, tmp_path: Path) -> None:
+    place = result.axes["rung"].index("other_image")
+    errors = result.errors.copy()
+    errors[:, :, place] = np.roll(errors[:, :, place], 1, axis=-1)
+    conventions = {**result.provenance["conventions"]}
+    del conventions["recipes"]
+    earlier = replace(
+        result, errors=errors, provenance={**result.provenance, "conventions": conventions}
+    )
+    check = by_name(verify(earlier.save(tmp_path / "run"), full=True))["replay of the whole run"]
+    assert check.holds and "without other_image, made by another recipe" in check.detail
+    changed = replace(result, errors=errors)
+    check = by_name(verify(changed.save(tmp_path / "two"), full=True))["replay of the whole run"]
+    assert check.holds is False
+
+
 def test_a_changed_table_is_found(folder: Path) -> None:
     path = folder / "summary.csv"
     assert holds(verify(folder, images=2))

@@ -116,8 +116,7 @@ def baselines(
         run = _Pass(module, inputs, states, moves, chosen, progress)
         with torch.inference_mode():
             run.count(len(fit), len(evaluation), "lie" in asked and dtype in _WIDE, example)
-            if chosen.weighting == "channel":
-                run.measure_scales(fit)
+            run.fit(fit)
             for batch in batches(evaluation, int(chosen.batch_size)):
                 run.evaluate(batch)
     table = assemble_baselines(
@@ -163,7 +162,7 @@ class _Pass:
         """Fix how many single-image passes there will be, and whether logits come out of them."""
         self.derivatives = derivatives
         each = 1 + 2 * len(self.moves) + 2 * len(GENERATORS) * derivatives
-        self.total = evaluated * each + fitted * (self.options.weighting == "channel")
+        self.total = evaluated * each + fitted
         if derivatives:
             try:
                 as_logits(self.activations(example, outputs=True)[1], len(example))
@@ -171,13 +170,13 @@ class _Pass:
                 return  # no classifier, or none that is cut off before its layers end
             self.output = OutputBaselines()
 
-    def measure_scales(self, fit: list[int]) -> None:
-        """Channel scales on the fit half."""
+    def fit(self, fit: list[int]) -> None:
+        """Mean maps, and channel scales, on the fit half."""
         for batch in batches(fit, int(self.options.batch_size)):
             canvas = self.inputs.original(self.inputs.load(batch))
-            maps, _ = self._look(canvas, batch, "channel scales")
+            maps, _ = self._look(canvas, batch, "fit")
             for state in self.states:
-                state.measure_scale(maps[state.name])
+                state.fit(maps[state.name])
         for state in self.states:
             state.fix_scale()
 

@@ -9,10 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...alignment import ChannelMoments, GrowingRows, Variance, channel_weights, squared_errors
+from ...alignment import (
+    ChannelMoments,
+    GrowingRows,
+    PairDistances,
+    Variance,
+    channel_weights,
+    squared_errors,
+)
 from ...errors import ProbeError
 from ...geometry import Frame, Transform, valid_cells, warp
 from ..options import Options
+from ..rungs import CEILING
 from .cka import cka_of_moments
 from .distance import same_equivariance_distance
 from .lie import GENERATORS, derivative_energy, followed, interior
@@ -20,7 +28,7 @@ from .variance import VariabilitySums
 
 Array = NDArray[np.float64]
 
-RESIDUALS = ("unaligned", "inverse", "input_aligned", "other_image")
+RESIDUALS = ("unaligned", "inverse", "input_aligned", CEILING)
 PER_IMAGE = (*RESIDUALS, "psnr_error", "distance")
 TREATMENTS = ("unaligned", "inverse")  # of the maps: as they are, moved back by h⁻¹
 _UNITS = 784  # compared cells on which variances and kernels are taken; a sub-grid beyond that
@@ -56,7 +64,6 @@ class LayerBaselines:
         self.range: tuple[float, float] = (np.inf, -np.inf)
         self._scale: Variance | None = None
         self._rows, self._energies = GrowingRows(), GrowingRows()
-        self._previous = self._first = torch.zeros(0)
 
     def see(self, original: Tensor) -> None:
         """Fix pivot and masks from the first image: the same whatever the batch size."""
@@ -69,6 +76,7 @@ class LayerBaselines:
         units = torch.from_numpy(self.units)
         self._index = units.flatten().nonzero()[:, 0].to(original.device)
         self._pivot = pivot
+        self._pairs = PairDistances(self._mask)
         number = len(self.moves) + 1  # the original is one of the transformations
         self.variability = {kind: VariabilitySums(number, pivot) for kind in TREATMENTS}
         grid = units.to(original.device)
@@ -77,27 +85,29 @@ class LayerBaselines:
         }
         self._own_moments = ChannelMoments(grid, chance=False)
 
-    def measure_scale(self, original: Tensor) -> None:
-        """For weighting="channel": each channel's variance on the fit half, as `probe` has it."""
+    def fit(self, original: Tensor) -> None:
+        """Add maps of the fit half: to their mean, and to the channels' variances if they weigh."""
         self.see(original)
-        self._scale = self._scale or Variance(self._pivot)
-        self._scale.update(original, self._mask)
+        self._pairs.refer(original)
+        if self.options.weighting == "channel":
+            self._scale = self._scale or Variance(self._pivot)
+            self._scale.update(original, self._mask)
 
     def fix_scale(self) -> None:
         """Weights 1/σ per channel for the residuals; 0 for channels that never vary."""
         if self._scale is not None:
             variance = torch.from_numpy(self._scale.compute()[1])
-            self.weights = channel_weights(variance)
+            self.weights = self._pairs.weights = channel_weights(variance)
 
     def start(self, original: Tensor) -> None:
         """Begin a batch with the originals' maps."""
         self.see(original)
         number = len(original)
         if not len(self._rows):
-            self._first = original[:1].clone()
             self.variance = Variance(self._pivot, self.weights)
             self.inner_variance = Variance(self._pivot)
         self.variance.update(original, self._mask)
+        self._pairs.update(original)
         if self.inside.any():
             self.inner_variance.update(original, self._inner)
         chosen = original.flatten(2)[:, :, self._mask.flatten() > 0]
@@ -106,18 +116,6 @@ class LayerBaselines:
         rows = torch.zeros(number, len(self.moves), len(PER_IMAGE), dtype=torch.float64)
         self._rows.append(rows)
         self._energies.append(torch.full((number, len(GENERATORS)), torch.nan, dtype=torch.float64))
-        # Another image: the one before in the run's order; the first one's partner is the last.
-        before = original[:-1]
-        if self._previous.numel():
-            before = torch.cat([self._previous, before])
-        if len(before):
-            errors = squared_errors(
-                before, original[number - len(before) :], self._mask, self.weights
-            )
-            self._rows.last(len(before))[:, :, RESIDUALS.index("other_image")] = errors.cpu()[
-                :, None
-            ]
-        self._previous = original[-1:].clone()
         if "variance" in self.measures:
             values = self._values(original)
             for sums in self.variability.values():
@@ -168,8 +166,7 @@ class LayerBaselines:
     def finish(self) -> tuple[dict[str, Array], Array]:
         """Sums (transforms, images) by name of `PER_IMAGE`, and energies (generators, images)."""
         rows = self._rows.all().clone()
-        wrapped = squared_errors(self._previous, self._first, self._mask, self.weights)
-        rows[0, :, RESIDUALS.index("other_image")] = wrapped.cpu()
+        rows[:, :, RESIDUALS.index(CEILING)] = self._pairs.compute().cpu()[:, None]
         sums = {name: rows[:, :, place].T.numpy() for place, name in enumerate(PER_IMAGE)}
         return sums, self._energies.all().T.numpy()
 

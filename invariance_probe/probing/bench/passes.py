@@ -225,7 +225,7 @@ class Passes:
 
     def _evaluate(self, step: int) -> None:
         own = self._batches(self.evaluation)
-        before = self._before(self.evaluation)
+        before = self._before(self.evaluation) if self.options.ledger else None
         if step == 0 and before is not None:
             self._originals_of("before", [before], 0, "evaluate: original")
             for state in self.states:
@@ -251,10 +251,6 @@ class Passes:
 
     def _end_evaluation(self) -> None:
         add_up(self.states, self.group, self.closed)
-        for state in self.states:
-            # The run's first image is compared with its last: they lie in the outer parts.
-            state._first = self._from_first(state._first)
-            state._previous = self._from_first(state._previous, self.group.world - 1)
 
     # -- what the phases share --------------------------------------------------------------------
 
@@ -331,8 +327,8 @@ class Passes:
             meter.plan("search", len(tasks[self.group.rank :: self.group.world]))
         meter.plan("evaluate", evaluation * (passes * (1 + len(self.moves)) + moving))
 
-    def _from_first(self, value: Tensor | None, source: int = 0) -> Tensor | None:
-        """A tensor of one process, on this one's device."""
+    def _from_first(self, value: Tensor | None) -> Tensor | None:
+        """A tensor of the first process, on this one's device."""
         if self.group.world == 1 or value is None:
             return value
-        return self.group.from_one(value.cpu(), source).to(value.device)
+        return self.group.from_one(value.cpu()).to(value.device)

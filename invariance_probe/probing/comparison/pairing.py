@@ -22,7 +22,7 @@ _FREE = (
     "batch_size", "memory", "resamples", "level", "channels", "ledger", "per_image",
 )  # fmt: skip
 # What may differ and still deserves a word.
-_TOLD = (("images", "mean"), ("images", "std"), ("numerics", "dtype"))
+_TOLD = (("images", "mean"), ("images", "std"), ("numerics", "dtype"), ("conventions", "recipes"))
 
 
 def check_same_plan(results: Mapping[str, Result]) -> list[str]:

@@ -14,6 +14,7 @@ from ...alignment import (
     Alignment,
     GrowingRows,
     Moments,
+    PairDistances,
     SearchPlan,
     Variance,
     best_alignment,
@@ -23,6 +24,7 @@ from ...alignment import (
 from ...errors import ProbeError
 from ...geometry import Frame, Transform, valid_cells
 from ..options import Options
+from ..rungs import CEILING
 from .bound_state import BoundState
 from .channel_state import ChannelState
 from .compared import Compared
@@ -39,6 +41,7 @@ class LayerState:
 
     SUMS: ClassVar[tuple[str, ...]] = (
         "moments", "channel_state", "bound_state", "ledger_state", "_scale", "_variance",
+        "pairs",
     )  # fmt: skip
     ROWS: ClassVar[tuple[str, ...]] = ("_errors",)  # one row an image: these concatenate
 
@@ -75,8 +78,7 @@ class LayerState:
         self._errors = GrowingRows()  # (images, transforms, rungs)
         self._target = torch.zeros(0)  # the batch begun, where it is compared
         self._opener = torch.zeros(0)  # the run's first image
-        self._first: Tensor | None = None
-        self._previous: Tensor | None = None
+        self.pairs = PairDistances()
 
     def see(self, original: Tensor) -> None:
         """Fix the pivot from the first image: the same whatever the batch size."""
@@ -127,9 +129,11 @@ class LayerState:
                 mask = self.compared.mask(original)
                 first = self.compared.take(self._opener)[0]
                 self.ledger_state = LedgerState(len(self.transforms), mask, first)
+        target = self.compared.take(original)
+        if which == 0:
+            self.pairs.refer(target)
         if self.options.channels or self.options.ledger:
             aligned = self.compared.moved(moved, self.transforms[which].inverse())
-            target = self.compared.take(original)
         if self.channel_state is not None and self.bound_state is not None:
             self.channel_state.fit(which, aligned, target)
             self.bound_state.fit(which, own, original)
@@ -154,35 +158,23 @@ class LayerState:
                 state.solve(which)
 
     def start_batch(self, original: Tensor) -> None:
-        """Begin a batch of the evaluation half: variance, and the ceiling's errors."""
+        """Begin a batch of the evaluation half: variance, and distances between images."""
         self.see(original)
+        self._target = target = self.compared.take(original)
         if self._variance is None:
             self._variance = Variance(self._pivot(), self.weights)
-        self._target = target = self.compared.take(original)
-        if self._first is None:
-            self._first = target[:1].clone()
+            if self.ledger_state is not None:
+                self.ledger_state.begin(self.compared.take(self._opener))
         self._variance.update(*self._window(original))
+        self.pairs.update(target)
         if self.channel_state is not None:
             self.channel_state.start_batch(target)
         if self.bound_state is not None:
             self.bound_state.start_batch(original)
         if self.ledger_state is not None:
-            if self._previous is None:
-                self.ledger_state.begin(self.compared.take(self._opener))
             self.ledger_state.start_batch(target)
         rungs, transforms = len(self.rungs), len(self.transforms)
         self._errors.append(torch.zeros(len(original), transforms, rungs, dtype=torch.float64))
-        # Another image: the one before, in the run's order, whatever the batches; the first
-        # image's partner is the last one, which is known only at the end.
-        before = target[:-1]
-        if self._previous is not None:
-            before = torch.cat([self._previous, before])
-        own = target[len(target) - len(before) :]
-        if len(own):
-            errors = squared_errors(before, own).cpu()
-            place = self.rungs.index("other_image")
-            self._errors.last(len(own))[:, :, place] = errors[:, None]
-        self._previous = target[-1:].clone()
 
     def evaluate(self, which: int, moved: Tensor, realigned: Tensor, original: Tensor) -> None:
         """Errors of every rung under transformation number `which`, for the batch begun.
@@ -229,10 +221,9 @@ class LayerState:
     def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Errors (transforms, rungs, images), variance (images), channel variances (C)."""
         errors = self._errors.all().permute(1, 2, 0).contiguous()
-        if self._variance is None or self._first is None or self._previous is None:
+        if self._variance is None:
             raise ProbeError("no evaluation images were seen; give more images")
-        wrapped = squared_errors(self._previous, self._first)
-        errors[:, self.rungs.index("other_image"), 0] = wrapped.cpu()
+        errors[:, self.rungs.index(CEILING)] = self.pairs.compute().cpu()
         variance, channels = self._variance.compute()
         if self.bound_state is not None:
             # Read against the variance of the maps it was taken on, averaged ones where they were.

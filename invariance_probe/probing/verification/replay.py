@@ -51,9 +51,9 @@ def replayed_errors(
 ) -> dict[tuple[str, str, str], Array] | str:
     """Squared errors of the first evaluation images by (layer, transform, rung), or what differs.
 
-    Only what needs no fit half is measured: the best alignment and the permutation are the stored
-    ones, and fitted maps are left out. All transformations of the run decide which cells are
-    compared, so all are taken.
+    Only what one image tells is measured: the best alignment and the permutation are the stored
+    ones, fitted maps and the ceiling over all pairs are left out. All transformations of the run
+    decide which cells are compared, so all are taken.
     """
     network = load_network(config)
     known = str(result.provenance.get("network", {}).get("state_sha256"))
@@ -73,7 +73,6 @@ def replayed_errors(
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     inputs = Inputs(image_set, mean, std, options.image_interpolation, torch.device("cpu"), dtype)
     names = list(result.axes["layer"])
-    # The image before the first one in the run's order is the last: its partner at the ceiling.
     shown = evaluation[:images]
     with measuring(module), torch.inference_mode():
         frames = measure_frames(module, names, canvas=image_set.canvas, channels=image_set.channels)
@@ -101,14 +100,13 @@ def replayed_errors(
                 return stitching(own, show)
 
             finer = stitched(originals, identity())
-            partners = features(inputs.original(inputs.load([evaluation[-1], *shown[:-1]])))
             out: dict[tuple[str, str, str], Array] = {}
             for move in moves:
                 canvas = inputs.transformed(source, move)
                 moved, undone = features(canvas), features(inputs.undone(canvas, move))
                 moved_finer = stitched(moved, move)
                 for name in names:
-                    maps = (originals, moved, undone, partners, finer, moved_finer)
+                    maps = (originals, moved, undone, finer, moved_finer)
                     out |= one.errors(name, move, *(each[name] for each in maps))
     return out
 
@@ -155,7 +153,6 @@ class _Sample:
         original: Tensor,
         moved: Tensor,
         undone: Tensor,
-        partner: Tensor,
         finer: Tensor,
         moved_finer: Tensor,
     ) -> dict[tuple[str, str, str], Array]:
@@ -173,7 +170,6 @@ class _Sample:
             "best": self._on_map(layer, moved_finer, best),
             "input_aligned": undone,
             "resampling_floor": self._on_map(layer, there, move.inverse()),
-            "other_image": partner,
         }
         weighted = original
         if weights is not None:

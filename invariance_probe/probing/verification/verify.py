@@ -214,13 +214,28 @@ def _replay_all(result: Result | OracleResult, trust: Trust) -> Check:
         return Check(what, False, "the replay has other layers, transformations or images")
     if again.content_hash == result.content_hash:
         return Check(what, True, "the same content hash")
+    return _same_numbers(what, result, again)
+
+
+def _same_numbers(what: str, result: Result, again: Result) -> Check:
+    """Whether errors are the same, of the rungs that this version makes as the result's did."""
+    made, now = _recipes(result), _recipes(again)
+    rungs = result.axes["rung"]
+    other = [rung for rung in rungs if made.get(rung) != now.get(rung)]
+    kept = [place for place, rung in enumerate(rungs) if rung not in other]
+    one, two = result.errors[:, :, kept], again.errors[:, :, kept]
     scale = np.maximum(result.variance.mean(axis=1), 1e-300)[:, None, None, None]
-    off = np.abs(again.errors - result.errors) / scale
-    worst = float(np.nanmax(off, initial=0.0))
-    same = worst <= 100 * TOLERANCE and bool(
-        (np.isnan(again.errors) == np.isnan(result.errors)).all()
-    )
-    return Check(what, same, f"another content hash; largest deviation {worst:.1e}")
+    worst = float(np.nanmax(np.abs(one - two) / scale, initial=0.0))
+    same = worst <= 100 * TOLERANCE and bool((np.isnan(one) == np.isnan(two)).all())
+    said = f"another content hash; largest deviation {worst:.1e}"
+    if other:
+        said += f"; without {', '.join(other)}, made by another recipe in this version"
+    return Check(what, same, said)
+
+
+def _recipes(result: Result) -> dict[str, Any]:
+    held = result.provenance.get("conventions", {}).get("recipes")
+    return held if isinstance(held, dict) else {}
 
 
 _IMPURE = (

@@ -283,7 +283,7 @@ def test_families_are_chosen_and_cost_only_themselves(images: Any) -> None:
     assert set(found["measure"]) == {
         "unaligned", "inverse", "input_aligned", "other_image", "gain", "recovered", "eq_psnr",
     }  # fmt: skip
-    assert seen[-1][:2] == (7 * 3, 7 * 3)
+    assert seen[-1][:2] == (7 * 4, 7 * 4)  # the fit half's originals once
     seen.clear()
     baselines(
         network(), "1", rotation(90), images, weighting="channel",
