@@ -5,14 +5,24 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from compared_results import made_result
 
-from invariance_probe.probing import Result
-from invariance_probe.reporting import to_latex
+from invariance_probe.probing import Result, compare
+from invariance_probe.reporting import (
+    classifier_latex,
+    comparison_latex,
+    published_latex,
+    to_latex,
+)
+from invariance_probe.reporting.experiments.depths import depth_latex
+from invariance_probe.reporting.experiments.learned_tables import learned_latex
 from invariance_probe.reporting.reports.contents import content
 from invariance_probe.reporting.reports.paper import write_paper
 from invariance_probe.reporting.reports.runs import as_runs
@@ -31,6 +41,15 @@ PAGE = r"""\documentclass[10pt,twocolumn]{article}
 \bibliography{references}
 \end{document}
 """
+
+FIGURES = Path(__file__).resolve().parents[3] / "figures"
+SUMMARIES: dict[str, Callable[[pd.DataFrame], str]] = {
+    "stn_classifiers/*/overview": classifier_latex,
+    "learned_alignment/*": learned_latex,
+    "localisation_depth/**/overview": depth_latex,
+    "distorted_digits/*/overview": published_latex,
+}
+LONG = "efficientnet_lite0 trained longer on photographs of 320x320 px"
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +84,40 @@ def test_nothing_leaves_its_column(paper: Path, probed: Result, tmp_path: Path) 
         shutil.copy(path, tmp_path)
     (tmp_path / "references.bib").write_text(as_bibtex(EVERY), encoding="utf-8")
     texts = [rf"\input{{{path.name}}}" for path in sorted(tmp_path.glob("*.tex"))]
-    texts += [to_latex(_renamed(probed), wide=wide, label="long") for wide in (False, True)]
+    texts += [to_latex(_renamed(probed), wide=wide, label=f"long-{wide}") for wide in (False, True)]
     said = _compiled(tmp_path, PAGE % "\n\n".join(texts))
-    far = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide", said)]
-    assert max(far, default=0.0) <= 1.0, re.findall(r"Overfull.{,160}", said)
-    assert "Float too large" not in said and "undefined" not in said
+    _check_columns(said)
     printed = (tmp_path / "page.bbl").read_text(encoding="utf-8")
     assert "arXiv:2004.14716" in printed and "3427" in printed and "2017--2025" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.skipif(not FIGURES.is_dir(), reason="needs the committed results")
+def test_tables_of_comparisons_and_of_classifiers_fit_too(tmp_path: Path) -> None:
+    networks = {name: made_result(seed=n) for n, name in enumerate((LONG, "b_1", "50 % & more"))}
+    texts = [comparison_latex(compare(networks))]
+    for pattern, write in SUMMARIES.items():
+        found = sorted(FIGURES.glob(f"{pattern}/summary.csv"))
+        assert found, pattern
+        texts += [write(_read(path)) for path in found]
+    # Two results have tables of one name; no page would show both.
+    texts = [re.sub(r"\\label\{.+?\}", "", text) for text in texts]
+    (tmp_path / "references.bib").write_text(as_bibtex(EVERY), encoding="utf-8")
+    _check_columns(_compiled(tmp_path, PAGE % "\n\\clearpage\n".join(texts)))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A stored table as it was made: text that is empty is no missing number."""
+    table = pd.read_csv(path)
+    texts = [n for n in table if n in ("note", "pose") or pd.api.types.is_string_dtype(table[n])]
+    return table.astype(dict.fromkeys(texts, object)).fillna(dict.fromkeys(texts, ""))
+
+
+def _check_columns(log: str) -> None:
+    far = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide", log)]
+    assert max(far, default=0.0) <= 1.0, re.findall(r"Overfull.{,160}", log)
+    assert "Float too large" not in log and "undefined" not in log
 
 
 def _renamed(result: Result) -> Result:
