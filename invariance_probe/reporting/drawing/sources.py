@@ -12,7 +12,7 @@ from ...probing import Comparison, OracleResult, Result
 from ...training import TrainedRun
 from .fitting import wrapped
 
-_SIZE, _LINE, _EDGE = 6.5, 2.9, 1.0  # points of its letters; millimetres of a line and beside it
+_SIZE, _LINE, _EDGE = 7.0, 3.1, 1.0  # points of its letters; millimetres of a line and beside it
 
 
 @singledispatch

@@ -21,12 +21,12 @@ from ..drawing.panels import angle_axis, panel_room, scale_axis
 from ..drawing.style import FAINT, RESIDUAL, WIDE, checked_width, new_figure, styled
 from ..select import around, as_results, choose_layers, interval_percent, unrolled
 
-_BESIDE = 120.0  # millimetres, the narrowest figure of three panels side by side
+_BESIDE = 160.0  # millimetres, the narrowest figure of three panels side by side
 KINDS = ("translation", "rotation", "scaling")
 _TITLES = {
     "translation": "translation: aligns",
-    "rotation": "rotation: only symmetric filters",
-    "scaling": "scaling: never (but 1x1 filters)",
+    "rotation": "rotation: symmetric filters align",
+    "scaling": "scaling: 1x1 filters align",
 }
 _XLABELS = {
     "translation": "shift (pixels)",

@@ -25,6 +25,7 @@ from ...probing.bench.inputs import Inputs
 from ...probing.bench.plan import images_for
 from ..drawing.fitting import LINE, wrapped
 from ..drawing.style import MASKED, WIDE, checked_width, new_figure, styled
+from ..select import spoken
 
 _BESIDE = 120.0  # millimetres, the narrowest figure with the images beside the maps
 _MAPS, _DIFFERENCES = "viridis", "RdBu_r"
@@ -112,13 +113,13 @@ def _draw(
     rows = len(chosen)
     narrow = width < _BESIDE
     note = "" if compared.all() else "; grey: cells that are not compared"
-    title = wrapped(f"maps of {layer} under {h}{note}", width - 3)
+    title = wrapped(f"maps of {layer} under {spoken(str(h))}{note}", width - 3)
     cell = (width - 26.0) / 4 if narrow else 26.0 * width / WIDE
     lines = title.count("\n") * LINE
     if narrow:
         figure = new_figure(width, 16.0 + lines + (cell + 2.0) * rows + cell + 8.0)
         grid: Any = figure.add_gridspec(rows + 1, 4)
-        for column, (image, name) in enumerate(zip(images, ("image", str(h)), strict=True)):
+        for column, (image, name) in enumerate(zip(images, ("image", spoken(str(h))), strict=True)):
             name = wrapped(name, width - 14.0 - cell, 7.0)  # nothing stands at the right of it
             _input(figure.add_subplot(grid[0, column]), image, name, 7.0)
     else:
@@ -153,7 +154,7 @@ def _draw(
 
 def _inputs(figure: Figure, place: SubplotSpec, images: np.ndarray, h: Transform) -> None:
     grid = place.subgridspec(2, 1)
-    for row, (image, title) in enumerate(zip(images, ("image", str(h)), strict=True)):
+    for row, (image, title) in enumerate(zip(images, ("image", spoken(str(h))), strict=True)):
         _input(figure.add_subplot(grid[row, 0]), image, title, 8.0)
 
 

@@ -23,7 +23,7 @@ from ..drawing.panels import (
     titles,
 )
 from ..drawing.style import FAINT, SHADE, styled
-from ..select import as_results, choose_layers, choose_rungs, interval_percent
+from ..select import as_results, choose_layers, choose_rungs, interval_percent, spoken
 from ..tables.decimals import plain
 from ..tables.ladder import ladder_table
 
@@ -62,7 +62,7 @@ def plot_ladder(
     columns = panel_columns(sizes, width, least=22.0, margin=beside)
     room = panel_room(columns, width, beside)
     heads = [
-        f"{over}\n{layer}" if place == 0 or panels[place - 1][0] != over else f"\n{layer}"
+        f"{spoken(over)}\n{layer}" if place == 0 or panels[place - 1][0] != over else f"\n{layer}"
         for place, (over, layer, *_) in enumerate(panels)
     ]
     narrow = False

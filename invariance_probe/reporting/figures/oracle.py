@@ -29,7 +29,7 @@ from ..drawing.panels import (
     titles,
 )
 from ..drawing.style import styled
-from ..select import CURVES, around, interval_percent, unrolled
+from ..select import CURVES, around, interval_percent, spoken, unrolled
 from ..tables.oracle import TREATMENTS
 from .residuals import turned
 
@@ -128,9 +128,9 @@ def _against_depth(
     # A tick label has no more than this, in millimetres; beyond that, labels stand upright.
     upright = turned(layers, (room - 2) / len(layers))
     ticks = [wrapped(name, _UPRIGHT, 7.0) if upright else name for name in layers]
-    heads: Sequence[str] = names
+    heads: Sequence[str] = [spoken(name) for name in names]
     if axes is None:
-        heads, taller = titles(names, room)
+        heads, taller = titles(heads, room)
         taller += max(48.0, 40.0 + max(text_width(one, 7.0) for one in ticks)) if upright else 48.0
         figure, panels = panel_grid(
             [len(names)], row_height=taller, extra=6.0, columns=columns, width=width

@@ -45,7 +45,7 @@ def test_the_points_are_the_tables_numbers(labelled: OracleResult) -> None:
     drawn = {c.get_label(): c[0].get_ydata() for c in ax.containers}
     assert drawn["inverse h⁻¹"] == pytest.approx(table["inverse"].to_numpy())
     assert drawn["h⁻¹, linear map"] == pytest.approx(table["inverse_linear"].to_numpy())
-    assert ax.get_title(loc="left") == "rotation:90"
+    assert ax.get_title(loc="left") == "rotation 90°"
     assert ax.get_ylabel() == "accuracy"
 
 
@@ -102,7 +102,7 @@ def test_named_transformations_are_drawn_against_depth(
 ) -> None:
     figure = plot_oracle(turned, "agreement", ["rotation:-90", "scaling:1.5"])
     check_figure(figure)
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["rotation:-90", "scaling:1.5"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["rotation −90°", "scaling 1.5"]
     for ax, name in zip(figure.axes, ["rotation:-90", "scaling:1.5"], strict=True):
         expected = turned.table(name, "agreement")
         for treatment in ("nothing", "input_aligned"):
