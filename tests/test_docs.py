@@ -233,6 +233,16 @@ def test_the_tour_prints_what_the_page_says(
     assert all((tmp_path / name).exists() for name in tour.pictures(page))
 
 
+def test_every_kind_of_figure_has_its_section_picture_and_sentences() -> None:
+    built = script("build_figures")
+    page = PAGES["figures.md"].read_text(encoding="utf-8")
+    assert built.lacking(page) == []
+    assert set(built.DRAWN) == set(built.MARKS) == set(built.sections(page))
+    without = page.replace("figures/gain.png", "figures/rain.png")
+    assert {line.partition(":")[0] for line in built.lacking(without)} == {"gain", "rain"}
+    assert built.lacking(page.replace("\n3. The identity", "\nThe identity"))
+
+
 def test_the_files_that_the_architecture_and_the_guide_name_are_there() -> None:
     table = (DOCS / "architecture.md").read_text().split("## Where is ...?")[1].split("\n## ")[0]
     named = re.findall(r"`([a-z_/]+(?:\.py|/))`", table)
