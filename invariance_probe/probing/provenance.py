@@ -103,7 +103,7 @@ def describe_run(
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "threads": torch.get_num_threads(),
         },
-        "versions": _versions(),
+        "versions": software_versions(),
         "warnings": [
             *(network.warnings if isinstance(network, Network) else ()),
             *guesses,
@@ -118,7 +118,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "device": device,
         "device_name": _device_name(torch.device(device)),
         "cores": os.cpu_count(),
-        "versions": _versions(),
+        "versions": software_versions(),
     }
 
 
@@ -234,7 +234,7 @@ def _warnings(
     return found
 
 
-def _versions() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "platform": f"{sys.platform} {platform.machine()}",
