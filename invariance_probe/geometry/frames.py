@@ -60,18 +60,20 @@ class Frame:
         y = self.jump[1] * np.arange(rows) + self.start[1]
         return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1).reshape(-1, 2)
 
-    def carried_over(self, matrix: NDArray[np.float64]) -> bool:
+    def carried_over(self, matrix: NDArray[np.float64], onto: Frame | None = None) -> bool:
         """Whether a 3x3 matrix on image coordinates takes cells onto cells, none between them.
 
-        It is about the endless grid; cells may leave the map, and none is shared by two.
+        Onto those of the frame itself, or of `onto`. It is about the endless grid; cells may leave
+        the map, and none is shared by two.
 
         >>> quarter = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
         >>> image_frame(4, 4).carried_over(quarter), image_frame(4, 5).carried_over(quarter)
         (True, False)
         """
-        cells = self.inverse_matrix @ np.asarray(matrix, dtype=float) @ self.matrix
+        matrix = np.asarray(matrix, dtype=float)
+        cells = (onto or self).inverse_matrix @ matrix @ self.matrix
         whole = np.abs(cells - np.round(cells)).max() < 1e-6
-        return bool(whole and abs(abs(np.linalg.det(cells[:2, :2])) - 1) < 1e-6)
+        return bool(whole and abs(abs(np.linalg.det(matrix[:2, :2])) - 1) < 1e-6)
 
     def pooled(self, factor: int) -> Frame:
         """The frame after averaging blocks of factor x factor cells (a rest at the end is cut)."""

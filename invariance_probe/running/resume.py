@@ -9,6 +9,7 @@ import math
 import pickle
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ class Unfinished:
     def _read(self) -> Any:
         path = self._file(self.number)
         try:
+            _check_intact(path)
             held = thaw(torch.load(path, weights_only=True))
             if not isinstance(held, dict) or "state" not in held:
                 raise ValueError("it holds no state")
@@ -146,7 +148,10 @@ class Unfinished:
                 f"{path} is missing, the state of process {self.group.rank}; begin again with "
                 "--overwrite"
             ) from None
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        except (
+            OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError,
+            zipfile.BadZipFile,
+        ) as error:  # fmt: skip
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ProbeError(
                 f"{path} is damaged ({reason[:80]}); begin again with --overwrite"
@@ -155,6 +160,13 @@ class Unfinished:
         if held != self._mark(self.number):
             raise ProbeError(f"{path} belongs to another run; begin again with --overwrite")
         return state
+
+
+def _check_intact(path: Path) -> None:
+    """PyTorch reads its archives without their checksums: a flipped bit would be another sum."""
+    with zipfile.ZipFile(path) as archive:
+        if broken := archive.testzip():
+            raise ValueError(f"{broken} does not have the checksum it was written with")
 
 
 def unfinished_folder(out: Path) -> Path:

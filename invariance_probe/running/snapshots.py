@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ def save_progress(
         "kind": _KIND,
         "identity": json.dumps(identity, sort_keys=True),
         "state": json.dumps(state),
+        "sha256": _sha256(tensors),
     }
     save_tensors(path, tensors, metadata)
 
@@ -92,10 +94,21 @@ def read_progress(path: Path, identity: Mapping[str, Any]) -> Snapshot | None:
         raise ProbeError(f"'{path}' is no progress of a training run ({error}){again}") from error
     if metadata.get("kind") != _KIND:
         raise ProbeError(f"'{path}' is no progress of a training run{again}")
+    if metadata.get("sha256", "") not in ("", _sha256(tensors)):
+        raise ProbeError(f"'{path}' is damaged: its numbers are not those that were saved{again}")
     changed = differences(json.loads(metadata["identity"]), identity)
     if changed:
         raise ProbeError(f"'{path}' belongs to another run ({changed}){again}")
     return Snapshot(str(path), tensors, json.loads(metadata["state"]))
+
+
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Over names and values: the format has no checksum, and training would go on from any."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def restore(snapshot: Snapshot, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:

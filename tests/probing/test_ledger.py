@@ -174,6 +174,10 @@ def test_where_nothing_is_interpolated_is_said() -> None:
     said = result.summary.set_index(["layer", "transform"])["exact"]
     assert [bool(said["0", move.text]) for move in moves] == [True, False, True, True, False]
     assert [bool(said["1", move.text]) for move in moves] == [True, False, False, True, False]
+    dense = probe(network, ["1"], moves, IMAGES, ledger=False, dense=2)
+    said = dense.summary.set_index("transform")["exact"]
+    assert [bool(said[move.text]) for move in moves] == [True, False, True, True, False]
+    assert (dense.summary["resampling_floor"][dense.summary["exact"]] < 1e-12).all()
     exact = result.summary[result.summary["exact"]]
     assert (exact["resampling_floor"] < 1e-12).all()
     between = result.summary["transform"].isin(["rotation:30", "translation:1,0"])

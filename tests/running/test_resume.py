@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -176,6 +177,21 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
         measured(folder, resume=True)
     (folder / "state.json").write_text("{}")
     with pytest.raises(ProbeError, match="describes no unfinished probe"):
+        measured(folder, resume=True)
+
+
+def test_a_flipped_bit_in_the_sums_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "a.unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        measured(folder, stop=after(3))
+    (state,) = folder.glob("*.pt")
+    content = bytearray(state.read_bytes())
+    with zipfile.ZipFile(state) as archive:
+        sums = max(archive.infolist(), key=lambda entry: entry.file_size)
+    content[sums.header_offset + len(sums.filename) + 64 + sums.file_size // 2] ^= 1
+    state.write_bytes(content)
+    torch.load(state, weights_only=True)  # PyTorch itself sees nothing
+    with pytest.raises(ProbeError, match=r"1-0\.pt is damaged .*checksum"):
         measured(folder, resume=True)
 
 

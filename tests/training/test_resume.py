@@ -138,6 +138,12 @@ def test_progress_of_another_run_is_refused(tmp_path: Path) -> None:
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
     with pytest.raises(ProbeError, match="belongs to another network; remove it to start afresh"):
         train(other, made.Bars(), RECIPE, progress_file=file)
-    file.write_bytes(file.read_bytes()[:200])
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-1] ^= 1
+    file.write_bytes(flipped)
+    with pytest.raises(ProbeError, match="is damaged: its numbers are not those that were saved"):
+        train(made.Net(), made.Bars(), RECIPE, progress_file=file)
+    file.write_bytes(whole[:200])
     with pytest.raises(ProbeError, match="is no progress of a training run"):
         train(made.Net(), made.Bars(), RECIPE, progress_file=file)

@@ -63,8 +63,9 @@ def assemble(
                 )
             entry = {**head, **dict(zip(rungs, residual[number].tolist(), strict=True))}
             matrix = moves[number].matrix
-            grids = (image_frame(*state.canvas), state.frame)
-            entry["exact"] = all(grid.carried_over(matrix) for grid in grids)
+            whole_pixels = image_frame(*state.canvas).carried_over(matrix)
+            whole_cells = state.frame.carried_over(matrix, state.compared.source)
+            entry["exact"] = whole_pixels and whole_cells
             if state.ledger_state is not None:
                 whole = float(variance[layer].sum())
                 entry |= state.ledger_state.correlations(number, whole)

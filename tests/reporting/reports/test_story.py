@@ -176,7 +176,10 @@ def test_what_is_left_beyond_the_floor_is_said_where_it_is_there() -> None:
 def test_what_interpolation_may_leave_is_no_misalignment() -> None:
     said = verdict(kind(layer("a", gain=about(0.9), attribution=about(0.7)), layer("b")))
     assert "does not align b fully" in said
-    assert "at a interpolation alone may leave as much, and denser maps would tell" in said
+    assert (
+        "at a interpolation alone may leave as much, and denser maps (--dense auto) would tell"
+        in said
+    )
     assert state(layer(gain=about(0.9), attribution=about(0.3))) == "partly"
 
 

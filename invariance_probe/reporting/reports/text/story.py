@@ -126,7 +126,8 @@ def verdict(numbers: KindNumbers) -> str:
     clauses += _left(numbers.layers)
     if named("grid"):
         clauses.append(
-            f"at {phrase('grid')} interpolation alone may leave as much, and denser maps would tell"
+            f"at {phrase('grid')} interpolation alone may leave as much, and denser maps "
+            "(--dense auto) would tell"
         )
     if named("unread"):
         clauses.append(f"{phrase('unread')} cannot be read: aligning the input wins nothing there")
