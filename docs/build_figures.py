@@ -24,7 +24,7 @@ PAGE, FOLDER = DOCS / "figures.md", DOCS / "figures"
 RESULTS = DOCS.parent / "figures"
 
 LARGEST, ALL = 120_000, 1_200_000  # bytes of a picture, and of all
-_WIDTH, _DPI, _SHADES = 135.0, 150, 96  # millimetres; pixels an inch; colours of a picture
+_WIDTH, _DPI, _SHADES = 135.0, 150, 256  # millimetres; pixels an inch; colours of a picture
 _MOVES = "rotation:-180:180:45 scaling:0.5:2:5"
 _LAYERS = ["conv1", "relu1", "conv2"]
 
