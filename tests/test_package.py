@@ -271,3 +271,11 @@ def test_the_library_is_silent(path: Path) -> None:
             if called.endswith("plt.show") or (called == "print" and not talks):
                 wrong.append(f"line {node.lineno}: {called}")
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "room", ["", *(r for r in ROOMS if r not in ("running", "console", "cli"))]
+)
+def test_completion_offers_the_public_names_alone(room: str) -> None:
+    module = importlib.import_module("invariance_probe" + f".{room}" * bool(room))
+    assert set(dir(module)) == set(module.__all__)

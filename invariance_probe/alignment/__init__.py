@@ -56,3 +56,7 @@ __all__ = [
     "squared_errors",
     "varying",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

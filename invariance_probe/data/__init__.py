@@ -39,3 +39,7 @@ __all__ = [
     "torchvision_images",
     "upright_examples",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

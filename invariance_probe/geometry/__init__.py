@@ -62,3 +62,7 @@ __all__ = [
     "warp",
     "warp_each",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -66,3 +66,7 @@ __all__ = [
     "symmetry_path",
     "warp_family",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -39,3 +39,7 @@ __all__ = [
     "take_pictures",
     "tuning_summary",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

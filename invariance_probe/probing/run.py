@@ -26,6 +26,7 @@ from .bench.density import with_density
 from .bench.inputs import Inputs
 from .bench.look import Looker, Meter, Progress, half_warnings
 from .bench.memory import blocks_of, memory_limit, transform_bytes
+from .bench.notebooks import listener
 from .bench.passes import Passes
 from .bench.plan import (
     as_transforms,
@@ -79,7 +80,8 @@ def probe(
     an `ImageSet`, an array (N, C, H, W) with values in [0, 1], a torch `Dataset` of such images, or
     a path, where `network` says its size. `mean` and `std` normalise after warping; by default
     they are the network's own. `changes` set single fields of `options`, for example ``seed=1``;
-    `Options` says what each does. `progress` is called as (done, total, text).
+    `Options` says what each does. `progress` is called as (done, total, text);
+    in a notebook a line below the cell shows it, unless another is given.
 
     The network is moved to `device` ("cpu", "cuda", "cuda:1", "mps" or "auto") and stays there;
     modes and gradients are left as they were. Within an initialised process group of
@@ -133,7 +135,7 @@ def probe(
             for name in names:  # refuses what leaves no cell before anything is measured
                 LayerState(name, frames[name], moves, image_set.canvas, chosen)
         chosen = group.from_main(lambda: with_batch_size(chosen, module, example, place))
-        meter = Meter(progress, 0)
+        meter = Meter(listener(progress), 0)
         with Activations(module, names) as activations, torch.inference_mode():
             unmetered = Looker(activations, inputs, place, chosen, Meter(None, 0))
             impure = group.from_main(

@@ -18,3 +18,7 @@ __all__ = [
     "assert_not_alignable",
     "assert_translation_covariant",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

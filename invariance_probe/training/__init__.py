@@ -44,3 +44,7 @@ __all__ = [
     "train_run",
     "training_budget",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

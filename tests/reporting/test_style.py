@@ -244,6 +244,12 @@ def test_what_others_draw_into_is_not_named(small: Result) -> None:
     assert texts(parent) == []
 
 
+def test_ax_is_taken_for_axes(small: Result) -> None:
+    ax = Figure().subplots()
+    assert small.plot.residuals("scaling", "conv1", ax=ax) is ax.figure
+    assert ax.lines
+
+
 def test_what_a_figure_is_of_takes_no_room_from_it(small: Result) -> None:
     known = replace(small, provenance=ABOUT)
     bare, named = plot_residuals(small, width=85), plot_residuals(known, width=85)

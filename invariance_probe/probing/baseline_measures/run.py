@@ -21,6 +21,7 @@ from ..bench.batch_size import with_batch_size
 from ..bench.borders import with_margins
 from ..bench.inputs import Inputs
 from ..bench.look import Looker, Meter
+from ..bench.notebooks import listener
 from ..bench.plan import images_for
 from ..bench.purity import check_purity
 from ..ladder.layer_state import LayerState
@@ -113,7 +114,7 @@ def baselines(
             LayerBaselines(name, frame, moves, image_set.canvas, chosen, asked)
             for name, frame in borders.frames.items()
         ]
-        run = _Pass(module, inputs, states, moves, chosen, progress)
+        run = _Pass(module, inputs, states, moves, chosen, listener(progress))
         with torch.inference_mode():
             run.count(len(fit), len(evaluation), "lie" in asked and dtype in _WIDE, example)
             run.fit(fit)

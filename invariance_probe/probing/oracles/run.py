@@ -24,6 +24,7 @@ from ..bench.borders import with_margins
 from ..bench.inputs import Inputs
 from ..bench.labels import check_labels, doubted_labels, network_labels
 from ..bench.look import Looker, Meter, forward_precision, half_warnings
+from ..bench.notebooks import listener
 from ..bench.plan import images_for
 from ..bench.purity import check_purity
 from ..ladder.layer_state import LayerState
@@ -118,7 +119,7 @@ def oracle(
         held = [
             OracleLayer(n, borders.frames[n], moves, image_set.canvas, chosen, place) for n in names
         ]
-        run = _Run(module, inputs, held, moves, chosen, progress)
+        run = _Run(module, inputs, held, moves, chosen, listener(progress))
         run.count(len(fit), len(evaluation))
         run.fit(fit)
         run.evaluate(evaluation)

@@ -22,6 +22,7 @@ from ...running.devices import find_device, home_of
 from ..bench.borders import with_margins
 from ..bench.inputs import Inputs
 from ..bench.look import Looker, Meter, Progress
+from ..bench.notebooks import listener
 from ..bench.plan import as_transforms, batches, images_for, measuring, split
 from ..bench.purity import check_purity
 from ..config import ProbeConfig, load_images, load_network
@@ -100,7 +101,7 @@ def take_pictures(
         moving = sum(not move.is_identity for move in moves)
         total = len(image_set) + len(indices) * (2 + len(moves) + moving)
         total += len(scales.images) if scales is not None else 0
-        meter = Meter(progress, total)
+        meter = Meter(listener(progress), total)
         meter.plan("pictures", total)
         meter.begin("pictures")
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from inspect import signature
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar
 
@@ -124,10 +125,15 @@ T = TypeVar("T")
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Run a drawing function under the house style and leave matplotlib's settings alone."""
+    """Run a drawing function under the house style and leave matplotlib's settings alone.
+
+    `ax` is taken for `axes`.
+    """
 
     @functools.wraps(draw)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        if "ax" in kwargs and "axes" in signature(draw).parameters:  # as pandas and seaborn call it
+            kwargs["axes"] = kwargs.pop("ax")
         with matplotlib.rc_context(look()):
             drawn = draw(*args, **kwargs)
             # What is drawn into a figure of others leaves to them what that says.
