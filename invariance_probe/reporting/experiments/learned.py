@@ -10,7 +10,14 @@ from ...errors import ProbeError
 from ...geometry import parse_transforms
 from ...probing.oracles.learned import LEARNED
 from ...probing.rungs import GREEN, Style, rung_of
-from ..drawing.panels import angle_axis, leftmost, panel_columns, panel_grid, scale_axis
+from ..drawing.panels import (
+    angle_axis,
+    leftmost,
+    letter_panels,
+    panel_columns,
+    panel_grid,
+    scale_axis,
+)
 from ..drawing.style import RESIDUAL, SHADE, styled
 
 _LEARNED = Style("learned alignment", GREEN, "D", "-")
@@ -60,6 +67,7 @@ def plot_learned(
             ax.set_ylabel(RESIDUAL)
     top = 1.04 * float(shown.loc[shown["rung"].isin((*_CURVES, "other_image")), "high"].max())
     axes[0].set_ylim(0, top)
+    letter_panels(axes)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2 if columns < 3 else 3)
     return figure

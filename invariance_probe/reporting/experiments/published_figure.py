@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...errors import ProbeError
 from ...probing.rungs import BLACK, BLUE, VERMILLION
-from ..drawing.panels import given_axes, leftmost, panel_columns, panel_grid
+from ..drawing.panels import given_axes, leftmost, letter_panels, panel_columns, panel_grid
 from ..drawing.style import FAINT, SHADE, styled
 from .published import NO_FAMILY
 from .published_tables import published_rows, shown_family, shown_network
@@ -66,6 +66,7 @@ def plot_published(
         named = left[place] or rows[place] != rows[place - 1]
         ax.tick_params(labelleft=named)
     if axes is None:
+        letter_panels(panels)
         figure.legend(
             handles=_handles(), loc="outside lower center", borderaxespad=0.2,
             ncols=3 if columns > 1 else 1,

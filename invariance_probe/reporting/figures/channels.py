@@ -282,6 +282,7 @@ def plot_moved(
         if left[place]:
             ax.set_ylabel("share")
     if axes is None:
+        letter_panels(chosen)
         handles, _ = chosen[0].get_legend_handles_labels()
         if not result.channels["determined"].astype(bool).all():
             said = "n. d.: permutation not determined, too few samples"

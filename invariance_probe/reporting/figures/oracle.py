@@ -21,6 +21,7 @@ from ..drawing.panels import (
     angle_axis,
     given_axes,
     leftmost,
+    letter_panels,
     lowest,
     panel_columns,
     panel_grid,
@@ -85,6 +86,7 @@ def plot_oracle(
         figure, panels = _against_depth(table, names, layers, measure, axes, width)
     _limits(panels, measure)
     if axes is None:
+        letter_panels(panels)
         legend_below(
             figure, _handles(f"{interval_percent(result)} interval", bands=bool(kinds)), most=3
         )

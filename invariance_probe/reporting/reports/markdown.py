@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..select import spoken
 from .contents import Content
 from .illustrations import Illustration
 from .tables import ladder_markdown, plain, treatments_markdown
@@ -29,7 +30,7 @@ def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix
     if said.treatments:
         out += ["## The classifier", *map(plain, said.treated)]
         for one in said.treatments:
-            out += [f"### {one.measure} under {plain(one.over)} ({one.run})"]
+            out += [f"### {one.measure} under {plain(spoken(one.over))} ({one.run})"]
             out += [treatments_markdown(one).rstrip()]
         if said.refused:
             out.append("\n".join(f"- {plain(name)}: {plain(why)}" for name, why in said.refused))
@@ -40,7 +41,10 @@ def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix
         meanings = {row.title: row.meaning for ladder in said.ladders for row in ladder.rows}
         out.append("\n".join(f"- **{name}**: {text}" for name, text in meanings.items() if text))
         for ladder in said.ladders:
-            out += [f"### {plain(ladder.over)} ({ladder.run})", ladder_markdown(ladder).rstrip()]
+            out += [
+                f"### {plain(spoken(ladder.over))} ({ladder.run})",
+                ladder_markdown(ladder).rstrip(),
+            ]
         out += [*shown("ladder"), *shown("experts")]
     if said.search or shown("search"):
         out += ["## Is there a better movement than h⁻¹?", *map(plain, said.search)]

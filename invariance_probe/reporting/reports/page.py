@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from ...probing.ladder.shares import READINGS, SHARES
 from ...probing.rungs import RUNG, TELLING
+from ..select import spoken
 from ..tables.escaping import guarded, printable
 from .contents import Content, Ladder, LadderRow, as_json
 from .drawing import Drawn
@@ -77,7 +78,7 @@ def page(
         styles=list(map(Markup, styles)), scripts=list(map(Markup, scripts)),
         policy=_policy(styles, scripts), data=json_block(as_json(said)),
         bibtex=as_bibtex(said.references), known={*RUNG, *READINGS}, interval=interval, share=share,
-        bar=bar,
+        bar=bar, spoken=spoken,
         telling={*TELLING, "gain"},
     )  # fmt: skip
     return printable(text)

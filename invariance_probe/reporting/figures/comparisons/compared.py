@@ -19,7 +19,7 @@ from ....errors import ProbeError
 from ....probing.comparison.compared import Comparison
 from ....probing.rungs import CEILING, FLOOR, GREY, Style
 from ...drawing.fitting import wrapped
-from ...drawing.panels import angle_axis, scale_axis
+from ...drawing.panels import angle_axis, letter_panels, scale_axis
 from ...drawing.style import NARROW, SHADE, WIDE, checked_width, new_figure
 from ...select import CURVES, around, known, unrolled
 from ..residuals import XLABELS, move_names, turned
@@ -278,6 +278,7 @@ def short(value: float) -> str:
 def finish(pairs: Pairs, label: str, comparison: Comparison, *, from_zero: bool) -> None:
     """Labels at the left, a zero line below, and room for what is shown."""
     name = comparison.baseline if len(comparison.baseline) <= _LONG_NAME else "baseline"
+    letter_panels([above for _, (above, _) in pairs])
     for _, (above, below) in pairs:
         below.axhline(0, color=GREY, linewidth=0.6, zorder=0)
         if above.get_subplotspec().is_first_col():  # type: ignore[union-attr]
