@@ -179,7 +179,7 @@ def show_layers(
     talk.out().print(shown.table)
     notes = [*layer_tables.about(built, reading.canvas_size(canvas), image_channels), *shown.notes]
     for note in notes:
-        talk.say(note, "dim")
+        talk.sentence(note, "dim")
     machine.dump({"network": built.name, "canvas": size, "notes": notes, "layers": shown.rows})
 
 

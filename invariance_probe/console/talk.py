@@ -61,6 +61,11 @@ def say(text: str, style: str = "") -> None:
     out().print(written(text, style), soft_wrap=True)
 
 
+def sentence(text: str, style: str = "") -> None:
+    """A sentence, broken between words at the width of the terminal."""
+    out().print(written(text, style))
+
+
 def hint(text: str) -> None:
     """One dim line beside the results, on stderr."""
     err().print(written(text, "dim"), soft_wrap=True)

@@ -107,7 +107,7 @@ def show(found: Comparison, quantities: Sequence[str] | None) -> None:
         "(maxT); an interval speaks for its own row only", markup=False,
     )  # fmt: skip
     for note in found.notes:
-        talk.say(f"note: {note}", "yellow")
+        talk.sentence(f"note: {note}", "yellow")
 
 
 def tables(found: Comparison, quantities: Sequence[str], width: int) -> list[Table]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .. import ending, machine
-from ..talk import progress, say
+from ..talk import progress, say, sentence
 from ..writing import figure_look, place
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def verify(runs: Sequence[Path], *, images: int, full: bool, trust: Trust) -> No
             say(str(folder), "bold")
             for one in checks:
                 word, style = words[one.holds]
-                say(f"  {one.what}: {word}; {one.detail}", style)
+                sentence(f"  {one.what}: {word}; {one.detail}", style)
             told[folder] = [vars(one) for one in checks]
             sound = sound and holds(checks)
     say(
