@@ -42,6 +42,15 @@ def quoted(value: object) -> str:
         return f"a number{bits}" if bits else f"a {type(value).__name__}"
 
 
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet computes a cell that holds this text.
+
+    >>> is_formula("=1+1"), is_formula(" -x"), is_formula("conv1")
+    (True, True, False)
+    """
+    return text.lstrip().startswith(("=", "+", "-", "@"))
+
+
 def check_whole(name: str, value: object, least: int, most: int, also: str = "") -> int:
     """Return a whole number from `least` to `most`; ProbeError for anything else.
 

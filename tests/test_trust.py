@@ -203,6 +203,7 @@ def test_a_repeated_path_may_be_written_in_another_way(here: Path) -> None:
     assert set(untrusted(config, {"checkpoint": "v.safetensors"})) == {"checkpoint", "images"}
     assert allowing(ProbeConfig(images="a b")) == " --image-set 'a b'"
     assert allowing(ProbeConfig()) == ""
+    assert allowing(ProbeConfig(checkpoint="w" * 300)) == " --trust"  # not a part of the name
 
 
 def test_the_refusal_is_one_printable_line(here: Path) -> None:

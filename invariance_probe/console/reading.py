@@ -145,14 +145,16 @@ def stored_config(path: Path | None) -> dict[str, Any]:
     """The configuration in a result folder, its provenance.json, or a JSON file."""
     if path is None:
         return {}
-    from ..running.files import read_bytes
+    from ..running.files import Unreadable, read_bytes
 
     file = path / "provenance.json" if path.is_dir() else path
     try:
         values = json.loads(read_bytes(file))
     except FileNotFoundError:
         raise ProbeError(f"{file} does not exist; give a result folder or a JSON file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except Unreadable:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ProbeError(f"{file} is no JSON file ({error}); give a result folder") from None
     if isinstance(values, dict) and "software" in values:
         values = values.get("config")

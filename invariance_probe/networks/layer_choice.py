@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from .._limits import is_formula
 from ..errors import ProbeError
 from .frames.measure import LayerFrame, find_frames
 from .layers.listing import LayerInfo, select_layers
@@ -64,10 +65,16 @@ def framed_layers(
     Patterns are those of select_layers. A layer that a glob matches and that has no frame is left
     out; one that is named must have one. `example` is a batch of images (N, C, H, W).
 
-    Raises ProbeError as select_layers and measure_frames do, and when no layer is left.
+    Raises ProbeError as select_layers and measure_frames do, when no layer is left, and for a name
+    that a spreadsheet would compute.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     names = select_layers(network, patterns, example)
+    if formula := next(filter(is_formula, names), None):
+        raise ProbeError(
+            f"layer {formula[:80]!r} would be a formula where a spreadsheet opens the tables; name "
+            "it otherwise in the network"
+        )
     canvas = (int(example.shape[-2]), int(example.shape[-1]))
     frames, reasons = find_frames(network, names, canvas, int(example.shape[1]))
     for name, reason in reasons.items():

@@ -16,10 +16,29 @@ _HIDDEN, _PART = ".", ".part"  # around the name of a file that is being written
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file; OSError also for a pipe or a device, which could be read for ever."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "is no file", str(path))
-    return path.read_bytes()
+    """The bytes of a file.
+
+    Raises FileNotFoundError where there is none, and `Unreadable` where the system refuses it;
+    also for a pipe or a device, which could be read for ever.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "is no file", str(path))
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(errno.ENOENT, "missing", str(path)) from None
+    except OSError as error:
+        raise Unreadable(path, error) from error
+
+
+class Unreadable(ProbeError):
+    """A file that is there and cannot be read: what it holds may well be whole."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"cannot read '{path}' ({error.strerror or error}); put that right, or name another "
+            "place"
+        )
 
 
 def write_atomically(

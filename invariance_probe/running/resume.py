@@ -18,7 +18,7 @@ import torch
 
 from ..errors import ProbeError
 from .claims import claimed
-from .files import differences, read_bytes, write_atomically
+from .files import Unreadable, differences, read_bytes, write_atomically
 from .frozen import freeze, thaw
 from .processes import Group
 
@@ -148,9 +148,10 @@ class Unfinished:
                 f"{path} is missing, the state of process {self.group.rank}; begin again with "
                 "--overwrite"
             ) from None
+        except OSError as error:
+            raise Unreadable(path, error) from error
         except (
-            OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError,
-            zipfile.BadZipFile,
+            RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile,
         ) as error:  # fmt: skip
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ProbeError(
@@ -206,7 +207,9 @@ def read_about(folder: Path) -> dict[str, Any] | None:
                 "--out"
             ) from None
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except Unreadable:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProbeError(
             f"{folder / _ABOUT} describes no unfinished probe ({error}); remove it"
         ) from None

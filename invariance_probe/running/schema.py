@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._limits import DENSE
+from .._limits import DENSE, is_formula
 
 TEXT_COLUMNS = {
     "layer", "transform", "kind", "rung", "best", "runner_up", "status", "start", "family", "by",
@@ -127,6 +127,8 @@ def check_table(name: str, table: pd.DataFrame) -> None:
 def _check_column(name: str, column: str, values: pd.Series[Any]) -> None:
     where = f"{name}.csv, column {column}"
     if _is_text(name, column):
+        if column in ("layer", "network_layer") and any(map(is_formula, values)):
+            raise ValueError(f"{where}: a name that spreadsheets would compute as a formula")
         return
     if column in _YES_OR_NO:
         if values.dtype != bool:

@@ -148,7 +148,7 @@ def _record(folder: Path) -> bytes:
     """The stored hashes; nothing where there are none."""
     try:
         return read_bytes(folder / HASH_FILE)
-    except OSError:
+    except FileNotFoundError:
         return b""
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,15 @@ class Progress:
     accuracy: float
     images_per_second: float
     seconds_left: float
+
+
+def check_history(table: pd.DataFrame) -> None:
+    """Raise ValueError unless a table has the columns of `Row`, all of numbers."""
+    for name in (field.name for field in fields(Row)):
+        if name not in table:
+            raise ValueError(f"it lacks the column {name}")
+        if table[name].dtype.kind not in "if":
+            raise ValueError(f"not all of {name} are numbers")
 
 
 def check_installed() -> None:

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import invariance_probe
 from invariance_probe import cli, load_result
-from invariance_probe.console import reading, tables, talk, writing
+from invariance_probe.console import reading, tables, talk
 from invariance_probe.console.commands import demo as demonstrating
 from invariance_probe.networks import LayerInfo, MnistCNN, default_layers
 from invariance_probe.running.schema import Remark
@@ -509,29 +509,6 @@ def test_a_full_disk(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = refused(*QUICK, out=Path("deep/down/out"))
     assert "cannot write the result to" in line
     assert "No space left on device; free some space" in line
-
-
-def test_a_full_disk_while_drawing_costs_no_measurement(
-    saved: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*args: Any, **kwargs: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    args = [arg for arg in QUICK if arg != "--no-figures"]
-    with monkeypatch.context() as patch:
-        patch.setattr(writing, "_write_gallery", full)
-        done = run("probe", *args, "--out", "out")
-    assert done.exit_code == 2
-    assert done.stderr.splitlines()[-1] == (
-        "error: out is complete but for its figures (cannot write the result to out/figures: No "
-        "space left on device; free some space or name another folder); draw them with: "
-        "invariance-probe probe --resume --out out"
-    )
-    assert load_result("out").equals(load_result(saved))
-    assert [path.name for path in Path.cwd().iterdir()] == ["out"]
-    again = run("probe", "--resume", "--out", "out")
-    assert again.exit_code == 0, again.stderr
-    assert {"gallery.svg", "ladder.svg", "files.json"} <= set(os.listdir("out/figures"))
 
 
 def test_a_disk_that_really_refuses(in_tmp: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,30 @@ def test_a_missing_part_is_named(result, tmp_path, name):
     with pytest.raises(ProbeError) as caught:
         load_result(folder)
     assert str(caught.value) == f"the result in {folder} lacks {name}; run the probe again"
+
+
+@pytest.mark.parametrize("name", ["hash.json", "residuals.csv", "per_image.npz"])
+def test_a_part_that_the_system_refuses_is_not_called_damaged(result, tmp_path, monkeypatch, name):
+    folder, real = result.save(tmp_path / "out"), Path.read_bytes
+
+    def read(self: Path) -> bytes:
+        if self.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with pytest.raises(ProbeError) as caught:
+        load_result(folder)
+    assert str(caught.value) == (
+        f"cannot read '{folder / name}' (Permission denied); put that right, or name another place"
+    )
+
+
+def test_names_that_spreadsheets_would_compute_are_not_taken_over(result, tmp_path):
+    layers = result.layers.replace({"layer": {"1": "=1+1"}})
+    replace(result, layers=layers).save(tmp_path / "out")
+    with pytest.raises(ProbeError, match=r"layers.csv, column layer: .* as a formula"):
+        load_result(tmp_path / "out")
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -210,6 +210,16 @@ def test_the_same_result_gives_the_same_bytes(
     assert "<text" in text and "conv1" in text  # letters, not outlines
 
 
+def test_settings_of_the_user_change_no_figure(small: Result) -> None:
+    theirs = {"text.usetex": True, "axes.labelpad": 40.0, "lines.linestyle": ":", "figure.dpi": 9.0}
+    buffers = []
+    for settings in ({}, theirs):
+        buffers.append(BytesIO())
+        with matplotlib.rc_context(settings):
+            plot_residuals(small).savefig(buffers[-1], format="svg")
+    assert buffers[0].getvalue() == buffers[1].getvalue()
+
+
 def test_printed_sizes_and_embedded_fonts(small: Result) -> None:
     wide, narrow = plot_residuals(small), plot_residuals(small, layers="conv1")
     assert [round(f.get_figwidth() * 25.4, 6) for f in (wide, narrow)] == [170.0, 85.0]

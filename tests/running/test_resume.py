@@ -175,8 +175,15 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     state.unlink()
     with pytest.raises(ProbeError, match=r"1-0\.pt is missing, the state of process 0"):
         measured(folder, resume=True)
+    state.mkdir()  # nor may the system's refusal lead to a new beginning
+    with pytest.raises(ProbeError, match=r"cannot read .*1-0\.pt' .*; put that right"):
+        measured(folder, resume=True)
     (folder / "state.json").write_text("{}")
     with pytest.raises(ProbeError, match="describes no unfinished probe"):
+        measured(folder, resume=True)
+    (folder / "state.json").unlink()
+    (folder / "state.json").mkdir()
+    with pytest.raises(ProbeError, match=r"cannot read .*state\.json' \(is no file\)"):
         measured(folder, resume=True)
 
 

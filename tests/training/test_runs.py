@@ -213,12 +213,18 @@ def test_stated_normalisation_is_numbers(trained: Path, value: str) -> None:
 def test_damaged_parts_of_a_run(trained: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained, tmp_path / "run"))
     run, history = load_run(folder), folder / "seed_0" / "history.csv"
+    whole = history.read_text()
     history.unlink()
-    for make in (os.mkfifo, Path.touch):
-        make(history)
+    os.mkfifo(history)
+    with pytest.raises(ProbeError, match=r"cannot read .*history.csv' \(is no file\)"):
+        run.history(0)
+    history.unlink()
+    step, _, rest = whole.partition(",epoch")
+    texts = ("", step + rest, whole.replace("\n2,", "\ntwo,"), "\n".join(whole.split("\n")[1:]))
+    for text in texts:  # empty, a column less, text for a number, without the names
+        history.write_text(text)
         with pytest.raises(ProbeError, match=r"is no history of training .* train that seed again"):
             run.history(0)
-        history.unlink()
     path = folder / "seed_0" / "model.safetensors"
     save_file(load_file(path), path, {**run.metadata[0], "architecture": "[" * 100_000})
     with pytest.raises(ProbeError, match=r"is no classifier of a training run"):

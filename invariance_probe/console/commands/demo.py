@@ -198,6 +198,6 @@ def _stopped(out: Path, place: Path, number: int, seed: int) -> Iterator[None]:
         with suppress(OSError):
             place.rmdir()  # where nothing came into it
         if isinstance(stopped, KeyboardInterrupt) and place.exists():
-            options = f"--number {number} --seed {seed} --resume --out {out}"
+            options = f"--number {number} --seed {seed} --resume --out {shlex.quote(str(out))}"
             stopped.args = (f"go on with: invariance-probe demo {options}",)
         raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -157,20 +158,38 @@ def _finish(
     from .. import tables
 
     if figures and network is not None and images is not None:
-        again = f"draw them with: invariance-probe probe --resume --out {out}"
-        try:
+        with _whole_but_for_figures(result, out):
             writing.add_figures(result, out, network, images)
-        except KeyboardInterrupt as stop:
-            stop.args = (f"{out} is complete but for its figures; {again}",)
-            raise
-        except ProbeError as error:
-            raise ProbeError(f"{out} is complete but for its figures ({error}); {again}") from error
     remove(unfinished_folder(out))
     ending.written.append(out)
     tables.show_results([result], talk.out(), wide=True)
     machine.dump({"folder": out, **machine.result_values(result)})
     talk.say(f"tables{' and figures' * figures}: {out}", "bold")
-    talk.say(f"next, one page to read: invariance-probe report {shlex.quote(str(out))}", "bold")
+    talk.say(f"next, one page to read: invariance-probe report {_word(out)}", "bold")
+
+
+@contextmanager
+def _whole_but_for_figures(result: Result, out: Path) -> Iterator[None]:
+    """Whatever ends the drawing: the result is there, and how to draw its figures."""
+    from ...probing import ProbeConfig
+    from ...probing.verification.trust import allowing
+
+    config = ProbeConfig.from_dict(result.provenance["config"])
+    left = f"{out} is complete but for its figures"
+    again = f"draw them with: invariance-probe probe --resume --out {_word(out)}{allowing(config)}"
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.args = (f"{left}; {again}",)
+        raise
+    except BaseException as error:  # of a font, of matplotlib, of the network that runs again
+        named = (type(error).__name__, str(error))
+        said = error if isinstance(error, ProbeError) else ": ".join(filter(None, named))
+        raise ProbeError(f"{left} ({said}); {again}") from None
+
+
+def _word(out: Path) -> str:
+    return shlex.quote(str(out))
 
 
 def _run(
@@ -196,7 +215,9 @@ def _run(
         if (keeper.folder / "state.json").is_file():
             several = os.environ.get("WORLD_SIZE", "1") != "1"
             how = "the same torchrun -m invariance_probe" if several else "invariance-probe"
-            stopped.args = (f"go on with: {how} probe --resume --out {out}{allowing(chosen)}",)
+            stopped.args = (
+                f"go on with: {how} probe --resume --out {_word(out)}{allowing(chosen)}",
+            )
         raise
     return result, network, images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -105,7 +106,8 @@ def train(
             stopped.args = (f"the older run in {out} is kept",)
         elif (out / "config.json").exists():
             allowed = " --trust" * bool(config.files)
-            stopped.args = (f"go on with: invariance-probe train --resume --out {out}{allowed}",)
+            again = f"train --resume --out {shlex.quote(str(out))}{allowed}"
+            stopped.args = (f"go on with: invariance-probe {again}",)
         raise
     if not talk.main():
         return

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ... import __version__
+from ..._limits import is_formula
 from ...errors import ProbeError
 from ...running.plots import Plots, as_html
 from ...running.storage import COMPARISON_TABLES, altered, read_folder, write_folder
@@ -241,7 +242,7 @@ def _named(results: Mapping[str, Result] | Sequence[Result]) -> dict[str, Result
             f"{len(named)} result{'s' * (len(named) != 1)} to compare; give two or more"
         )
     for name, result in named.items():
-        if name.lstrip().startswith(("=", "+", "-", "@")):
+        if is_formula(name):
             raise ProbeError(
                 f"the name {name[:80]!r} would be a formula where a spreadsheet opens the tables; "
                 "name the result otherwise"

@@ -134,18 +134,19 @@ def _deeds(config: ProbeConfig, left: Mapping[str, Any]) -> str:
 
 
 def _options(left: Mapping[str, Any]) -> str:
-    """The options that repeat fields; "" where one has no such option."""
+    """The options that repeat fields; "" where one has none, or is too long to be shown whole."""
     if not set(left) <= set(NAMED):
         return ""
-    return " ".join(word for name in left for word in _repeated(name, left[name]))
+    said = [word for name in left for word in _repeated(name, left[name])]
+    return " ".join(map(shlex.quote, said)) if said == list(map(_short, said)) else ""
 
 
 def _repeated(name: str, value: Any) -> list[str]:
     """The option that repeats a value."""
     if name == "arguments":
         pairs = [f"{key}={one!r}" for key, one in value.items()]
-        return ["--network-arg", *(shlex.quote(_short(pair)) for pair in pairs)]
-    return [_OPTIONS[name], shlex.quote(_short(value))]
+        return ["--network-arg", *pairs]
+    return [_OPTIONS[name], str(value)]
 
 
 def _short(value: Any) -> str:

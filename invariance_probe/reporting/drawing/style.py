@@ -31,7 +31,14 @@ RESIDUAL = "residual (fraction of\nvariance unexplained)"
 PLAIN = "DejaVu Sans"
 """The font of figures: it ships with matplotlib, so that a layout is the same on every machine."""
 
-RC: Any = {
+# What no figure is drawn by, what asks for a backend, and what `names_as_they_are` sets.
+_NOT_OURS = ("backend", "interactive", "toolbar", "keymap.", "webagg.", "savefig.directory",
+             "text.parse_math")  # fmt: skip
+
+# Settings of the user would change figures, and some (LaTeX that is not there) end them.
+_DEFAULTS = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(_NOT_OURS)}
+
+RC: Any = _DEFAULTS | {
     "font.family": [PLAIN],
     "font.size": 8.0,
     "axes.titlesize": 8.0,

@@ -6,10 +6,11 @@ import re
 
 import pandas as pd
 
+from ..._limits import is_formula
+
 _MARKDOWN = str.maketrans({letter: "\\" + letter for letter in "\\`*[]<>|"})
 _BREAKS = re.compile(r"[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_FORMULA = ("=", "+", "-", "@")
 
 
 def one_row(text: str) -> str:
@@ -50,8 +51,8 @@ def guarded(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _quoted(value: object) -> object:
-    risky = isinstance(value, str) and value.lstrip().startswith(_FORMULA)
-    return f"'{value}" if risky and not _is_number(str(value)) else value
+    risky = isinstance(value, str) and is_formula(value) and not _is_number(value)
+    return f"'{value}" if risky else value
 
 
 def _is_number(text: str) -> bool:

@@ -25,13 +25,13 @@ from ...networks import build_classifier
 from ...networks.stn.architecture import Architecture
 from ...networks.stn.trained import KIND
 from ...networks.weights.load import load_checkpoint, metadata
-from ...running.files import is_part, read_bytes, write_atomically
+from ...running.files import Unreadable, is_part, read_bytes, write_atomically
 from ...running.folders import check_place
 from ...running.plots import Plots, as_html
 from ...running.processes import Group, processes
 from ...running.snapshots import differences, save_tensors
 from ..checks import check_fits
-from ..history import Progress, Row, check_installed
+from ..history import Progress, Row, check_history, check_installed
 from ..loop import train
 from .config import TrainConfig
 from .places import Place
@@ -62,12 +62,16 @@ class TrainedRun:
         """The history of a seed, a row per interval, as `Row` has it."""
         path = seed_folder(self.folder, seed) / HISTORY
         try:
-            return pd.read_csv(BytesIO(read_bytes(path)))
+            table = pd.read_csv(BytesIO(read_bytes(path)))
+            check_history(table)
+            return table
         except FileNotFoundError:
             raise ProbeError(
                 f"seed {seed} of '{self.folder}' has no history; train it again to have one"
             ) from None
-        except (OSError, ValueError) as error:
+        except Unreadable:
+            raise
+        except ValueError as error:
             raise ProbeError(
                 f"'{path}' is no history of training ({one_line(error)}); train that seed again"
             ) from None
@@ -323,7 +327,9 @@ def _stored(folder: Path) -> TrainConfig:
         values = content["config"]
     except FileNotFoundError:
         raise ProbeError(f"no training run in '{folder}' (no {CONFIG}); train one first") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except Unreadable:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ProbeError(
             f"'{path}' describes no training run ({error}); remove that folder, or name another"
         ) from None

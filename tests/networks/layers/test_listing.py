@@ -199,3 +199,13 @@ def test_default_layers_pass_over_what_is_inside_a_normalisation() -> None:
             LayerInfo(f"bn{number}", "BatchNormAct2d", shape),
         ]
     assert default_layers(listed) == ["conv0", "conv1", "conv2", "conv3"]
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", " -x", "@SUM(A1)"])
+def test_layers_that_spreadsheets_would_compute_are_refused(name: str) -> None:
+    """Before anything is measured: tables of a result hold the names as they are."""
+    network = nn.Sequential()
+    network.add_module(name, nn.Conv2d(1, 2, 3))
+    for pattern in (name, "*"):
+        with pytest.raises(ProbeError, match="would be a formula where a spreadsheet opens"):
+            framed_layers(network, pattern, torch.zeros(1, 1, 8, 8))
