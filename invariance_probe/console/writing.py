@@ -99,6 +99,20 @@ def add_figures(
             _write_gallery(result, folder, network, images)
 
 
+@contextmanager
+def undrawn(left: str, again: str) -> Iterator[None]:
+    """Whatever ends the drawing: what is there, whole, without it, and how to draw again."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.args = (f"{left}; {again}",)
+        raise
+    except BaseException as error:  # of a font, of matplotlib, of the network that runs again
+        named = (type(error).__name__, str(error))
+        said = error if isinstance(error, ProbeError) else ": ".join(filter(None, named))
+        raise ProbeError(f"{left} ({said}); {again}") from None
+
+
 def write_figures(
     result: Result,
     folder: Path,

@@ -25,6 +25,8 @@ from invariance_probe import cli, load_result
 from invariance_probe.console import reading, tables, talk
 from invariance_probe.console.commands import demo as demonstrating
 from invariance_probe.networks import LayerInfo, MnistCNN, default_layers
+from invariance_probe.running import folders
+from invariance_probe.running.exchange import exchange
 from invariance_probe.running.schema import Remark
 from invariance_probe.running.storage import TABLES
 
@@ -250,9 +252,16 @@ def test_a_demo_stopped_at_its_page_goes_on(in_tmp: Path, monkeypatch: pytest.Mo
     def stop(*args: Any) -> None:
         raise KeyboardInterrupt
 
+    def at_the_end(new: Path, *places: Path) -> None:
+        (stop if new.name == "demo.unfinished" else exchange)(new, *places)
+
     with monkeypatch.context() as patch:
         patch.setattr(demonstrating, "_write_page", stop)
         assert run("demo", "--number", "8", "--out", "demo").exit_code == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "exchange", at_the_end)
+        assert run("demo", "--number", "8", "--resume", "--out", "demo").exit_code == 130
+    assert Path("demo.unfinished/files.json").is_file()
     draft = Path("demo.unfinished/report.unfinished")
     draft.mkdir()  # of a run that was killed there
     (draft / "report.md").write_text("half")

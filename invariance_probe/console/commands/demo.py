@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..._foreign import REPORT
+from ..._foreign import FILES, REPORT
 from ...errors import ProbeError
 from .. import ending, machine, talk, writing
 from ..stopping import stopping
@@ -48,7 +48,9 @@ def demo(
         config = ProbeConfig(layers=LAYERS, number=number, options=Options(seed=seed))
         network = load_network(config)
         images = load_images(config, network)
-        with _stopped(out, place, number, seed):
+        go_on = f"go on with: invariance-probe demo --number {number} --seed {seed} --resume --out "
+        go_on += shlex.quote(str(out))
+        with _stopped(place, go_on):
             results = {
                 name: _probed(place / name, replace(config, transforms=moves), network, images)
                 for name, moves in PROBES.items()
@@ -57,7 +59,8 @@ def demo(
                 place / "oracle", replace(config, transforms=ORACLE), network, images
             )
             if not whole:
-                _write_page(place, [*results, "oracle"])
+                with writing.undrawn(f"{place} is complete but for its page", go_on):
+                    _write_page(place, [*results, "oracle"])
                 _publish(place, out, overwrite=overwrite or resume)
     ending.written.append(out)
     tables.show_results(list(results.values()), talk.out(), wide=wide)
@@ -104,7 +107,7 @@ def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> bool:
 
     check_free(out, overwrite=overwrite or resume, parts=PARTS, marker=REPORT)
     held = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
-    known = {REPORT, _DRAFT, *PARTS, *(f"{name}.unfinished" for name in PROBES)}
+    known = {REPORT, _DRAFT, FILES, *PARTS, *(f"{name}.unfinished" for name in PROBES)}
     others = [name for name in held if name not in known and not is_holder(name)]
     others += [f"{n}/{f}" for n in PARTS if n in held for f in strangers(place / n)]
     if others or (place.exists() and not place.is_dir()):
@@ -190,7 +193,7 @@ def _publish(place: Path, out: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def _stopped(out: Path, place: Path, number: int, seed: int) -> Iterator[None]:
+def _stopped(place: Path, go_on: str) -> Iterator[None]:
     """What is left when the demo is stopped, and a word on how to go on."""
     try:
         yield
@@ -198,6 +201,5 @@ def _stopped(out: Path, place: Path, number: int, seed: int) -> Iterator[None]:
         with suppress(OSError):
             place.rmdir()  # where nothing came into it
         if isinstance(stopped, KeyboardInterrupt) and place.exists():
-            options = f"--number {number} --seed {seed} --resume --out {shlex.quote(str(out))}"
-            stopped.args = (f"go on with: invariance-probe demo {options}",)
+            stopped.args = (go_on,)
         raise

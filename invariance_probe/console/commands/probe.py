@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,11 +153,15 @@ def _finish(
     figures: bool,
 ) -> None:
     """Figures beside a result that is saved, then the end of its state, then the tables."""
+    from ...probing import ProbeConfig
+    from ...probing.verification.trust import allowing
     from ...running.resume import remove, unfinished_folder
     from .. import tables
 
     if figures and network is not None and images is not None:
-        with _whole_but_for_figures(result, out):
+        config = ProbeConfig.from_dict(result.provenance["config"])
+        again = f"invariance-probe probe --resume --out {_word(out)}{allowing(config)}"
+        with writing.undrawn(f"{out} is complete but for its figures", f"draw them with: {again}"):
             writing.add_figures(result, out, network, images)
     remove(unfinished_folder(out))
     ending.written.append(out)
@@ -166,26 +169,6 @@ def _finish(
     machine.dump({"folder": out, **machine.result_values(result)})
     talk.say(f"tables{' and figures' * figures}: {out}", "bold")
     talk.say(f"next, one page to read: invariance-probe report {_word(out)}", "bold")
-
-
-@contextmanager
-def _whole_but_for_figures(result: Result, out: Path) -> Iterator[None]:
-    """Whatever ends the drawing: the result is there, and how to draw its figures."""
-    from ...probing import ProbeConfig
-    from ...probing.verification.trust import allowing
-
-    config = ProbeConfig.from_dict(result.provenance["config"])
-    left = f"{out} is complete but for its figures"
-    again = f"draw them with: invariance-probe probe --resume --out {_word(out)}{allowing(config)}"
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        stop.args = (f"{left}; {again}",)
-        raise
-    except BaseException as error:  # of a font, of matplotlib, of the network that runs again
-        named = (type(error).__name__, str(error))
-        said = error if isinstance(error, ProbeError) else ": ".join(filter(None, named))
-        raise ProbeError(f"{left} ({said}); {again}") from None
 
 
 def _word(out: Path) -> str:

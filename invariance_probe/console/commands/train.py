@@ -223,14 +223,13 @@ def evaluate(
     for line in once.values():
         talk.hint(line)
     table = pd.concat(tables, ignore_index=True)
-    if out is not None:
-        text = guarded(table).to_csv(index=False, lineterminator="\n")
-        write_atomically(out, text.encode())
-        ending.written.append(out)
     summary = summarise_errors(table)
     talk.out().print(_errors(summary))
     machine.dump({"summary": summary, "passes": table})
-    if out is not None:
+    if out is not None:  # last: a disk that is full by now leaves what is printed
+        text = guarded(table).to_csv(index=False, lineterminator="\n")
+        write_atomically(out, text.encode())
+        ending.written.append(out)
         talk.say(f"table: {out}", "bold")
     if figures is not None:
         _draw(drawn, figures, passes, seed, batch_size, place)
