@@ -218,14 +218,16 @@ def compare(
     level: opt.Level = None,
     resamples: opt.SameResamples = None,
     figures: opt.Figures = True,
+    font: opt.Font = None,
+    source: opt.Named = True,
     overwrite: opt.Overwrite = False,
     json: opt.Json = False,
 ) -> None:
     """Compare networks or checkpoints probed under one plan, image by image."""
     comparing.compare(
         results, out, names=names, baseline=baseline, along=along, match=match, layers=layers,
-        quantities=quantities, level=level, resamples=resamples, figures=figures,
-        overwrite=overwrite,
+        quantities=quantities, level=level, resamples=resamples, figures=figures, font=font,
+        source=source, overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -365,6 +367,8 @@ def evaluate(
     device: opt.Device = None,
     out: learn.TableOut = None,
     figures: learn.EvaluationFigures = None,
+    font: opt.Font = None,
+    source: opt.Named = True,
     overwrite: opt.Overwrite = False,
     trust: allow.Trust = False,
     json: opt.Json = False,
@@ -372,8 +376,8 @@ def evaluate(
     """Measure the test errors of trained runs over several fresh passes."""
     training.evaluate(
         runs, passes=passes, data=data, data_root=data_root, number=number, seed=seed,
-        batch_size=batch_size, device=device, out=out, figures=figures, overwrite=overwrite,
-        trust=trust,
+        batch_size=batch_size, device=device, out=out, figures=figures, font=font, source=source,
+        overwrite=overwrite, trust=trust,
     )  # fmt: skip
 
 

@@ -347,6 +347,21 @@ def test_plot_draws_a_saved_result_again(saved: Path, in_tmp: Path) -> None:
     assert Path("figures/mine.txt").read_text() == "keep"
 
 
+def test_figures_are_in_the_font_asked_for_and_name_what_they_are_of(
+    saved: Path, in_tmp: Path
+) -> None:
+    drawn = run("plot", str(saved), "--out", "named", "--format", "svg")
+    done = run("plot", str(saved), "--out", "bare", "--format", "svg", "--no-source",
+               "--font", "STIXGeneral")  # fmt: skip
+    assert drawn.exit_code == done.exit_code == 0, done.stderr
+    named, bare = (Path(name, "ladder.svg").read_text("utf-8") for name in ("named", "bare"))
+    assert named.count("MNIST test digits") == 1 and "MNIST" not in bare
+    assert "STIXGeneral" in bare and "STIXGeneral" not in named
+    missing = run("plot", str(saved), "--out", "third", "--format", "svg", "--font", "No Such Font")
+    assert missing.exit_code == 0
+    assert missing.stderr.count("the font 'No Such Font' is not installed") == 1
+
+
 def test_plot_refuses_what_is_no_result(in_tmp: Path) -> None:
     Path("empty").mkdir()
     done = run("plot", "empty")

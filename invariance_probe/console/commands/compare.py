@@ -32,6 +32,8 @@ def compare(
     layers: Sequence[str] | None,
     quantities: Sequence[str] | None,
     figures: bool,
+    font: str | None,
+    source: bool,
     overwrite: bool,
     **drawing: Any,
 ) -> None:
@@ -52,7 +54,11 @@ def compare(
     from ...reporting.comparison_files import write_comparison
 
     pairs = parse_pairs(match) if match else reading.words(layers)
-    with writing.place(out), talk.progress("comparing") as report:
+    with (
+        writing.place(out),
+        writing.figure_look(font, source),
+        talk.progress("comparing") as report,
+    ):
         results = {name: load_result(place) for name, place in called.items()}
         report(0, 0, "comparing image by image")
         found = compared(

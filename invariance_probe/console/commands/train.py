@@ -162,6 +162,8 @@ def evaluate(
     device: str | None,
     out: Path | None,
     figures: Path | None,
+    font: str | None,
+    source: bool,
     overwrite: bool,
     trust: bool,
 ) -> None:
@@ -232,7 +234,8 @@ def evaluate(
         ending.written.append(out)
         talk.say(f"table: {out}", "bold")
     if figures is not None:
-        _draw(drawn, figures, passes, seed, batch_size, place)
+        with writing.figure_look(font, source):
+            _draw(drawn, figures, passes, seed, batch_size, place)
         talk.say(f"figures: {figures}", "bold")
 
 
