@@ -29,26 +29,24 @@ class ChannelMoments:
     """Streaming C x C moments of aligned and original maps over the compared cells.
 
     `cells` (rows, columns) is 1 where maps are compared. `weights` (C) multiplies channels first.
-    `chance` also pairs every original with the image before it: the null of the permutation.
+    `chance` also sums maps by cell, from which follow the moments of all pairs of different images:
+    the null of the permutation.
     """
 
     SUMS: ClassVar[tuple[str, ...]] = (
-        "samples", "images", "auto", "cross", "target", "chance", "chance_sums", "pairs",
-        "sums",
+        "samples", "images", "auto", "cross", "target", "by_cell", "sums",
     )  # fmt: skip
 
     def __init__(
         self, cells: Tensor, weights: Tensor | None = None, *, chance: bool = True
     ) -> None:
         self.cells, self.weights, self._paired = cells, weights, chance
-        self.samples = self.images = self.pairs = 0
+        self.samples = self.images = 0
         self.auto = torch.zeros(0)  # (C, C): Σ x xᵀ
         self.cross = torch.zeros(0)  # (C, C): Σ y xᵀ, rows of the original
         self.target = torch.zeros(0)  # (C): Σ y²
-        self.chance = torch.zeros(0)  # (C, C): Σ y xᵀ with x of the image before
-        self.chance_sums = torch.zeros(0)  # (2, C): Σ x and Σ y of those pairs
+        self.by_cell = torch.zeros(0)  # (2, C, cells): Σ x and Σ y over images
         self.sums = torch.zeros(0)  # (2, C): Σ x and Σ y
-        self._previous: Tensor | None = None
         inside = cells.flatten() > 0
         self._number = int(inside.sum())
         self._inside = None if bool(inside.all()) else inside
@@ -75,19 +73,16 @@ class ChannelMoments:
         self._add("target", y.square().sum(dim=(1, 2)))
         self._add("sums", torch.stack([x.sum(dim=(1, 2)), y.sum(dim=(1, 2))]))
         if self._paired:
-            step = x.shape[2]
-            if self._previous is not None:
-                self._pair(self._previous, y[:, 0])
-            if x.shape[1] > 1 or self._previous is None:
-                self._pair(flat_x[:, :-step], flat_y[:, step:])
-            self._previous = x[:, -1].clone()
+            self._add("by_cell", torch.stack([x.sum(dim=1), y.sum(dim=1)]))
         self.images += x.shape[1]
         self.samples += x.shape[1] * self._number
 
-    def _pair(self, before: Tensor, after: Tensor) -> None:
-        self._add("chance", after @ before.T)
-        self._add("chance_sums", torch.stack([before.sum(dim=1), after.sum(dim=1)]))
-        self.pairs += before.shape[1]
+    def by_chance(self) -> Tensor | None:
+        """Σ y xᵀ (C, C) with x of another image, the mean over all of them; None for one image."""
+        if self.images < 2 or not self.by_cell.numel():
+            return None
+        x, y = self.by_cell
+        return (y @ x.T - self.cross) / (self.images - 1)
 
     def __add__(self, other: ChannelMoments) -> ChannelMoments:
         """Moments of both sets of images."""
@@ -96,9 +91,9 @@ class ChannelMoments:
         if 0 in (self.images, other.images):
             return self if self.images else other
         total = ChannelMoments(self.cells, self.weights, chance=self._paired)
-        for name in ("auto", "cross", "target", "chance", "chance_sums", "sums"):
+        for name in ("auto", "cross", "target", "by_cell", "sums"):
             setattr(total, name, getattr(self, name) + getattr(other, name))
-        for name in ("images", "samples", "pairs"):
+        for name in ("images", "samples"):
             setattr(total, name, getattr(self, name) + getattr(other, name))
         return total
 
@@ -136,11 +131,12 @@ class ChannelMaps:
     samples for C channels; then the maps would flatter, and no number should be reported.
     `errors` are in-sample sums of squares of "inverse" (no channel map) and of each map.
     `moved` is the share of the original's variance in channels whose stand-in is another channel,
-    `moved_by_chance` the same for a permutation fitted to unrelated images; `diagonal` is the
+    `moved_by_chance` the same for a permutation fitted to all pairs of different images;
+    `diagonal` is the
     share of the linear map's squared entries between channels that ever respond that lie on its
     diagonal. `correlation` (C, C) is between
     original (rows) and aligned (columns) channels; 0 where a channel never varies. `by_chance` (C)
-    is every original channel's greatest correlation with another channel of unrelated images.
+    is every original channel's greatest correlation with another channel over all those pairs.
     """
 
     permutation: NDArray[np.int64]
@@ -196,8 +192,9 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         "inverse_linear": moments.error(linear, means[1] - linear @ means[0]),
     }
     variance, correlation = _statistics(moments, between / moments.samples)
-    chance = np.asarray(moments.chance.double().cpu())
-    by_chance = _assign(auto, chance, target) if chance.size else permutation
+    chance = moments.by_chance()
+    unrelated = None if chance is None else np.asarray(chance.double().cpu())
+    by_chance = permutation if unrelated is None else _assign(auto, unrelated, target)
     alive = varying(np.diag(auto) + target)
     squares = float(np.sum(linear[np.ix_(alive, alive)] ** 2))
     return ChannelMaps(
@@ -211,7 +208,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         moved_by_chance=_share(variance, by_chance),
         diagonal=float(np.sum(np.diag(linear)[alive] ** 2) / squares) if squares > 0 else math.nan,
         correlation=correlation,
-        by_chance=_best_by_chance(moments, chance),
+        by_chance=_best_by_chance(moments, unrelated),
         means=means,
     )
 
@@ -265,12 +262,12 @@ def strongest_other(correlation: Array) -> Array:
     return np.where(np.isfinite(others), others, np.nan)
 
 
-def _best_by_chance(moments: ChannelMoments, chance: Array) -> Array:
-    """Every original channel's greatest correlation with another one of the image before (C)."""
-    if not moments.pairs:
+def _best_by_chance(moments: ChannelMoments, chance: Array | None) -> Array:
+    """Every original channel's greatest correlation with another one of other images (C)."""
+    if chance is None:
         return np.full(len(moments.auto), np.nan)
-    x, y = np.asarray(moments.chance_sums.double().cpu()) / moments.pairs
-    return strongest_other(_statistics(moments, chance / moments.pairs - np.outer(y, x))[1])
+    x, y = np.asarray(moments.sums.double().cpu()) / moments.samples
+    return strongest_other(_statistics(moments, chance / moments.samples - np.outer(y, x))[1])
 
 
 def _statistics(moments: ChannelMoments, covariance: Array) -> tuple[Array, Array]:

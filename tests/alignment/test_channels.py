@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -88,9 +90,8 @@ def test_moments_add_and_do_not_depend_on_batches():
     whole, parts = moments(x, y, 12), moments(x[:5], y[:5]) + moments(x[5:], y[5:])
     small = moments(x, y, 1)
     for other in (parts, small):
-        for name in ("auto", "cross", "target", "sums"):
+        for name in ("auto", "cross", "target", "sums", "by_cell"):
             torch.testing.assert_close(getattr(whole, name), getattr(other, name))
-    torch.testing.assert_close(whole.chance, small.chance)
     matrix = np.random.default_rng(0).normal(size=(5, 5))
     direct = torch.einsum("ck,nkyx->ncyx", torch.from_numpy(matrix), x.double()) - y.double()
     assert whole.error(matrix) == pytest.approx(direct.square().sum().item(), rel=1e-6)
@@ -122,21 +123,31 @@ def test_correlation_is_pearsons_and_0_for_dead_channels():
     assert (found[:, 3] == 0).all()
 
 
-def test_the_chance_of_a_stand_in_is_the_best_other_channel_of_the_image_before():
-    x, y = maps(6, 4) + 3, maps(6, 4, seed=1)
-    x[:, 2] += 2 * torch.roll(y[:, 0], -1, 0)  # image n's channel 0 is in image n - 1's channel 2
-    found = fit_channel_maps(moments(x, y)).by_chance
-    flat = [m.transpose(0, 1).double().numpy() for m in (x, y)]
+def test_chance_is_over_all_pairs_of_different_images_in_any_order():
+    x, y = maps(6, 4, 5).double(), maps(6, 4, 5, seed=1).double()
+    x[:, 2] += 2 * y.mean(0)[0]  # channel 0 of the mean map is in channel 2 of every image
+    found = fit_channel_maps(moments(x, y))
+    pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
+    others, own = (np.concatenate([m[p[k]].flatten(1).numpy() for p in pairs], axis=1)
+                   for k, m in enumerate((x, y)))  # fmt: skip
     for row in range(4):
-        others = []
-        for column in set(range(4)) - {row}:
-            a, b = flat[0][column], flat[1][row]
-            paired = ((b[1:] - b.mean()) * (a[:-1] - a.mean())).mean()
-            others.append(paired / (a.std() * b.std()))
-        assert found[row] == pytest.approx(max(others), abs=0.02)
-    assert found[0] > 0.5
-    one = fit_channel_maps(moments(maps(6, 1), maps(6, 1)))
-    assert np.isnan(one.by_chance).all()
+        best = max(np.corrcoef(own[row], others[k])[0, 1] for k in range(4) if k != row)
+        assert found.by_chance[row] == pytest.approx(best, abs=1e-9)
+    assert found.by_chance[0] > 0.1
+    cost = [((others[list(p)] - own) ** 2).sum() for p in itertools.permutations(range(4))]
+    best = list(itertools.permutations(range(4)))[int(np.argmin(cost))]
+    variance = y.transpose(0, 1).flatten(1).numpy().var(axis=1)
+    share = sum(v for c, v in enumerate(variance) if best[c] != c) / variance.sum()
+    assert found.moved_by_chance == pytest.approx(share)
+    order = [3, 0, 5, 1, 4, 2]
+    again = fit_channel_maps(moments(x[order], y[order], batch=1))
+    assert again.moved_by_chance == found.moved_by_chance
+    np.testing.assert_allclose(again.by_chance, found.by_chance, atol=1e-12)
+
+
+def test_without_another_image_or_channel_there_is_no_chance():
+    assert np.isnan(fit_channel_maps(moments(maps(1, 4), maps(1, 4))).by_chance).all()
+    assert np.isnan(fit_channel_maps(moments(maps(6, 1), maps(6, 1))).by_chance).all()
 
 
 @pytest.mark.parametrize("dead", [[1], [0, 3], [1, 2, 4]])

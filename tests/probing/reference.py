@@ -17,9 +17,9 @@ from invariance_probe.probing import Options
 
 
 def halves(number: int, seed: int) -> tuple[list[int], list[int]]:
-    """Fit half sorted, evaluation half in the order in which it was drawn."""
+    """Fit half and evaluation half, in the order in which they were drawn."""
     order = [int(i) for i in np.random.default_rng(seed).permutation(number)]
-    return sorted(order[: number // 2]), order[number // 2 :]
+    return order[: number // 2], order[number // 2 :]
 
 
 def frame_of(convolutions: Sequence[tuple[int, int]], canvas: tuple[int, int]) -> Frame:
@@ -238,6 +238,31 @@ class Reference:
             for name, (operator, added) in operators.items():
                 found[name].append(float(((operator @ x + added - y) ** 2).sum()))
         return {name: np.array(values) for name, values in found.items()}
+
+    def by_chance(self, move: Transform) -> tuple[float, np.ndarray]:
+        """Share that moves by the best permutation over all pairs of different fit images.
+
+        And every channel's greatest correlation with another one over those pairs.
+        """
+        x, y = zip(*(self._samples([n], move) for n in self.fit), strict=True)
+        pairs = list(itertools.permutations(range(len(x)), 2))
+        others, own = (np.hstack([of[p[k]] for p in pairs]) for k, of in enumerate((x, y)))
+        channels = len(own)
+        order = min(
+            itertools.permutations(range(channels)),
+            key=lambda p: ((others[list(p)] - own) ** 2).sum(),
+        )
+        variance = np.hstack(y).var(axis=1)
+        moved = sum(variance[c] for c in range(channels) if order[c] != c) / variance.sum()
+        best = [
+            max(
+                np.corrcoef(own[c], others[k])[0, 1] if own[c].any() and others[k].any() else 0.0
+                for k in range(channels)
+                if k != c
+            )
+            for c in range(channels)
+        ]
+        return moved, np.array(best)
 
     def bound_errors(self, move: Transform) -> np.ndarray:
         """Held-out errors of the best operator on positions, by least squares about T_h⁻¹."""

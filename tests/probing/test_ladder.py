@@ -98,6 +98,11 @@ def test_the_table_is_the_definition(name):
                     ratio, sums.sum() / variance.sum(), err_msg=message, **slack
                 )
             loose = {"rtol": 1e-6} if dtype == torch.float64 else {"rtol": 1e-3}
+            moved, by_chance = expected.by_chance(move)
+            told = result.channels.set_index(["layer", "transform"]).loc[(layer, move.text)]
+            assert told["moved_by_chance"] == pytest.approx(moved, rel=slack["rtol"])
+            stored = result.extra[f"by_chance/{layer}"][which]
+            np.testing.assert_allclose(stored, by_chance, atol=1e-6 if slack is close else 1e-3)
             for column, g in (
                 ("fit_residual", best),
                 ("fit_inverse", move.inverse()),
@@ -127,12 +132,11 @@ def reordered(images: np.ndarray, seed: int, by: np.ndarray) -> tuple[np.ndarray
     order = np.random.default_rng(seed).permutation(len(images))
     place = np.arange(len(images))
     for half in (order[: len(images) // 2], order[len(images) // 2 :]):
-        slots = np.sort(half) if half[0] == order[0] else half
-        place[slots] = half[np.argsort(by[half], kind="stable")]
+        place[half] = half[np.argsort(by[half], kind="stable")]
     return images[place], place
 
 
-def test_the_ceiling_does_not_depend_on_the_order_of_images():
+def test_ceiling_and_chance_do_not_depend_on_the_order_of_images():
     """In a folder sorted by class neighbours are alike: bright ones here, and dark ones."""
     random = np.random.default_rng(3)
     classes = random.integers(3, size=24)
@@ -152,6 +156,9 @@ def test_the_ceiling_does_not_depend_on_the_order_of_images():
     for layer in ("0", "2"):
         told = [row.loc[(layer, "other_image")].to_numpy(dtype=float) for row in rows]
         np.testing.assert_allclose(told[0], told[1], rtol=1e-5)
+        assert results[0].channels["moved_by_chance"].equals(results[1].channels["moved_by_chance"])
+        chance = [result.extra[f"by_chance/{layer}"] for result in results]
+        np.testing.assert_allclose(chance[0], chance[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("weighting", ["raw", "channel"])

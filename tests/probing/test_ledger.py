@@ -106,7 +106,7 @@ def test_position_is_what_the_fit_halfs_mean_map_leaves() -> None:
     network = nn.Sequential(convolution(kernels())).double()
     result = probe(network, "0", [rotation(90)], IMAGES, erode=0)
     order = np.random.default_rng(0).permutation(len(IMAGES)).tolist()
-    fit, held_out = sorted(order[:30]), order[30:]
+    fit, held_out = order[:30], order[30:]
     inputs = Inputs(IMAGES, [0.0], [1.0], "bilinear", torch.device("cpu"), torch.float64)
     with torch.no_grad():
         maps = network(inputs.normalise(inputs.original(inputs.load(list(range(60))))))

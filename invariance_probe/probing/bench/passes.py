@@ -187,7 +187,7 @@ class Passes:
     def _precede_fit(self, block: list[int]) -> None:
         """Show the image before this process' part: its first image is paired with that one."""
         before = self._before(self.fit)
-        if before is None or not (self.options.channels or self.options.ledger):
+        if before is None or not self.options.ledger:
             return
         self._originals_of("before", [before], 0, "fit: original")
         for which in block:

@@ -32,9 +32,9 @@ def split(number: int, seed: int) -> tuple[list[int], list[int]]:
             "evaluation half of at least 2 each; give 4 or more"
         )
     order = np.random.default_rng(seed).permutation(number).tolist()
-    # The evaluation half stays in drawn order: neighbours, which the ledger takes for unrelated,
-    # are so even where a folder is sorted by class.
-    return sorted(order[: number // 2]), order[number // 2 :]
+    # In drawn order neighbours, which the ledger takes for unrelated, are so even where a folder is
+    # sorted by class.
+    return order[: number // 2], order[number // 2 :]
 
 
 def spaced(items: Sequence[T], most: int) -> list[T]:
