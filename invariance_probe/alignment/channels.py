@@ -8,6 +8,7 @@ originals (C x samples, a sample being a compared cell of an image), every linea
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,65 +18,130 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ProbeError
+from .ledger import FOLDS, Centred, about_means, ridge_about
 from .residuals import varying
 
 Array = NDArray[np.float64]
 
 _DEAD = 1e-12  # of the largest energy or correlation: as good as none
 _BATCH = 8_000_000  # map entries worked on at a time: 64 MB
+_MANY = 1024  # channels: beyond, two folds, or four times C x C would be what a run has memory for
 
 
 class ChannelMoments:
     """Streaming C x C moments of aligned and original maps over the compared cells.
 
     `cells` (rows, columns) is 1 where maps are compared. `weights` (C) multiplies channels first.
-    `chance` also sums maps by cell, from which follow the moments of all pairs of different images:
-    the null of the permutation.
+    `folds` parts of the images are kept apart, to choose a ridge by; two of more than 1,024
+    channels. `chance` also sums maps by cell, from which follow the moments of all pairs of
+    different images: the null of the permutation.
     """
 
     SUMS: ClassVar[tuple[str, ...]] = (
-        "samples", "images", "auto", "cross", "target", "by_cell", "sums",
-    )  # fmt: skip
+        "numbers",
+        "autos",
+        "crosses",
+        "targets",
+        "totals",
+        "by_cell",
+    )
 
     def __init__(
-        self, cells: Tensor, weights: Tensor | None = None, *, chance: bool = True
+        self,
+        cells: Tensor,
+        weights: Tensor | None = None,
+        *,
+        folds: int = FOLDS,
+        chance: bool = True,
     ) -> None:
-        self.cells, self.weights, self._paired = cells, weights, chance
-        self.samples = self.images = 0
-        self.auto = torch.zeros(0)  # (C, C): Σ x xᵀ
-        self.cross = torch.zeros(0)  # (C, C): Σ y xᵀ, rows of the original
-        self.target = torch.zeros(0)  # (C): Σ y²
-        self.by_cell = torch.zeros(0)  # (2, C, cells): Σ x and Σ y over images
-        self.sums = torch.zeros(0)  # (2, C): Σ x and Σ y
+        self.cells, self.weights, self.folds, self._paired = cells, weights, folds, chance
+        # Nothing is held before the first image; then, by fold:
+        self.numbers = torch.zeros(0)  # of images
+        self.autos = torch.zeros(0)  # (C, C): Σ x xᵀ
+        self.crosses = torch.zeros(0)  # (C, C): Σ y xᵀ, rows of the original
+        self.targets = torch.zeros(0)  # (C): Σ y²
+        self.totals = torch.zeros(0)  # (2, C): Σ x and Σ y
+        self.by_cell = torch.zeros(0)  # (2, C, cells): Σ x and Σ y over all images
         inside = cells.flatten() > 0
         self._number = int(inside.sum())
         self._inside = None if bool(inside.all()) else inside
 
-    def update(self, aligned: Tensor, original: Tensor) -> None:
-        """Add maps (N, C, rows, columns) aligned by h⁻¹, and of the originals."""
+    @property
+    def images(self) -> int:
+        """How many images were seen."""
+        return int(self.numbers.sum())
+
+    @property
+    def samples(self) -> int:
+        """Compared cells of all images."""
+        return self.images * self._number
+
+    @property
+    def auto(self) -> Tensor:
+        """Σ x xᵀ (C, C)."""
+        return self.autos.sum(0)
+
+    @property
+    def cross(self) -> Tensor:
+        """Σ y xᵀ (C, C), rows of the original."""
+        return self.crosses.sum(0)
+
+    @property
+    def target(self) -> Tensor:
+        """Σ y² (C)."""
+        return self.targets.sum(0)
+
+    @property
+    def sums(self) -> Tensor:
+        """Σ x and Σ y (2, C)."""
+        return self.totals.sum(0)
+
+    def update(self, aligned: Tensor, original: Tensor, folds: Sequence[int] | None = None) -> None:
+        """Add maps (N, C, rows, columns) aligned by h⁻¹, and of the originals.
+
+        Each image belongs to its fold; by default, to the next in turn.
+        """
         if aligned.shape != original.shape or aligned.shape[-2:] != self.cells.shape:
             raise ProbeError(
                 f"maps of shape {tuple(aligned.shape)} and {tuple(original.shape)} do not belong "
                 f"to {tuple(self.cells.shape)} cells; both must be (N, C, rows, columns) of it"
             )
+        if not self.numbers.numel():
+            self._allocate(aligned)
+        if folds is None:
+            folds = range(self.images, self.images + len(aligned))
+        own = torch.tensor([fold % len(self.numbers) for fold in folds], device=aligned.device)
         step = max(1, _BATCH // max(1, aligned[:1].numel()))
-        for a, b in zip(aligned.split(step), original.split(step), strict=True):
-            self._update(a, a if aligned is original else b)
+        for fold in own.unique().tolist():
+            chosen = own == fold
+            whole = bool(chosen.all())
+            x = aligned if whole else aligned[chosen]
+            y = x if aligned is original else original if whole else original[chosen]
+            for a, b in zip(x.split(step), y.split(step), strict=True):
+                self._update(fold, a, a if x is y else b)
 
-    def _update(self, aligned: Tensor, original: Tensor) -> None:
+    def _allocate(self, maps: Tensor) -> None:
+        c, folds = maps.shape[1], min(self.folds, 2) if maps.shape[1] > _MANY else self.folds
+        shapes = {"numbers": (), "autos": (c, c), "crosses": (c, c), "targets": (c,),
+                  "totals": (2, c)}  # fmt: skip
+        for name, shape in shapes.items():
+            setattr(self, name, maps.new_zeros((folds, *shape), dtype=torch.float64))
+        if self._paired:
+            self.by_cell = maps.new_zeros((2, c, self.cells.numel()), dtype=torch.float64)
+
+    def _update(self, fold: int, aligned: Tensor, original: Tensor) -> None:
         same = aligned is original
         x = self._rows(aligned)  # (C, N, cells), so that products over images are one
         y = x if same else self._rows(original)
         flat_x, flat_y = x.flatten(1), y.flatten(1)
         own = flat_x @ flat_x.T
-        self._add("cross", own.clone() if same else flat_y @ flat_x.T)
-        self._add("auto", own)
-        self._add("target", y.square().sum(dim=(1, 2)))
-        self._add("sums", torch.stack([x.sum(dim=(1, 2)), y.sum(dim=(1, 2))]))
+        self.autos[fold] += own
+        self.crosses[fold] += own if same else flat_y @ flat_x.T
+        self.targets[fold] += y.square().sum(dim=(1, 2))
+        self.totals[fold] += torch.stack([x.sum(dim=(1, 2)), y.sum(dim=(1, 2))])
+        self.numbers[fold] += x.shape[1]
         if self._paired:
-            self._add("by_cell", torch.stack([x.sum(dim=1), y.sum(dim=1)]))
-        self.images += x.shape[1]
-        self.samples += x.shape[1] * self._number
+            self.by_cell += torch.stack([x.sum(dim=1), y.sum(dim=1)])
 
     def by_chance(self) -> Tensor | None:
         """Σ y xᵀ (C, C) with x of another image, the mean over all of them; None for one image."""
@@ -90,10 +156,8 @@ class ChannelMoments:
             raise ProbeError("channel moments of different cells do not add")
         if 0 in (self.images, other.images):
             return self if self.images else other
-        total = ChannelMoments(self.cells, self.weights, chance=self._paired)
-        for name in ("auto", "cross", "target", "by_cell", "sums"):
-            setattr(total, name, getattr(self, name) + getattr(other, name))
-        for name in ("images", "samples"):
+        total = ChannelMoments(self.cells, self.weights, folds=self.folds, chance=self._paired)
+        for name in self.SUMS:
             setattr(total, name, getattr(self, name) + getattr(other, name))
         return total
 
@@ -106,9 +170,27 @@ class ChannelMoments:
             own = own + 2 * t @ (m @ self.sums[0] - self.sums[1]) + self.samples * t @ t
         return float(own)
 
-    def _add(self, name: str, value: Tensor) -> None:
-        old: Tensor = getattr(self, name)
-        setattr(self, name, old.add_(value) if old.numel() else value)
+    def splits(self) -> list[tuple[Centred, Centred]]:
+        """Moments to fit to and to judge by, for each fold that can be left out."""
+        filled = [fold for fold, number in enumerate(self.numbers.tolist()) if number]
+        return [self._left_out(fold) for fold in filled] if len(filled) > 1 else []
+
+    def _left_out(self, fold: int) -> tuple[Centred, Centred]:
+        """Moments of the other folds and of this one, both about the means of the others."""
+        rest = [other for other in range(len(self.numbers)) if other != fold]
+        number = self.numbers[rest].sum() * self._number
+        means = self.totals[rest].sum(0) / number
+        return self._about(rest, means), self._about([fold], means)
+
+    def _about(self, folds: Sequence[int], means: Tensor) -> Centred:
+        number, sums = self.numbers[folds].sum() * self._number, self.totals[folds].sum(0)
+        x, y = ((mean[:, None], sums[k][:, None]) for k, mean in enumerate(means))
+        target = self.targets[folds].sum(0) - means[1] * (2 * sums[1] - number * means[1])
+        return Centred(
+            auto=about_means(self.autos[folds].sum(0), number, x, x).cpu(),
+            cross=about_means(self.crosses[folds].sum(0), number, y, x).cpu(),
+            target=target.cpu(),
+        )
 
     def _rows(self, maps: Tensor) -> Tensor:
         """Weighted maps as (C, N, cells) in float64, so that batches leave no trace."""
@@ -137,6 +219,7 @@ class ChannelMaps:
     diagonal. `correlation` (C, C) is between
     original (rows) and aligned (columns) channels; 0 where a channel never varies. `by_chance` (C)
     is every original channel's greatest correlation with another channel over all those pairs.
+    `ridge` is that of the linear map, a fraction of the mean channel variance.
     """
 
     permutation: NDArray[np.int64]
@@ -151,6 +234,7 @@ class ChannelMaps:
     correlation: Array
     by_chance: Array
     means: Array
+    ridge: float
 
     def offset(self, channel_map: Array) -> Array:
         """What is added to mapped features (C), so that means go to means."""
@@ -163,8 +247,8 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
     The orthogonal and the linear map have an intercept per channel: they are fitted to what is
     left without each channel's mean. The linear map is ridge regression about the orthogonal one,
     so that in-sample inverse ≥ permutation ≥ orthogonal ≥ linear, whatever the `ridge`: a fraction
-    of the mean channel variance, by default channels / samples, so that what few samples cannot
-    decide stays orthogonal.
+    of the mean channel variance. By default it is the one of 1e-6 to 1 and infinity (the orthogonal
+    map) with the least error on folds of the images that are left out of the fit.
     Raises ProbeError when no images were seen.
     """
     if moments.images == 0:
@@ -177,13 +261,16 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
     permutation = _assign(auto, cross, target)
     own, between = _centred(auto, cross, target, means, moments.samples)
     orthogonal = _procrustes(between)
-    share = channels / moments.samples if ridge is None else ridge
-    weight = share * np.trace(own) / channels
-    if weight > 0:
-        system = own + weight * np.eye(channels)
-        linear = np.linalg.solve(system, (between + weight * orthogonal).T).T
-    else:
-        linear = orthogonal
+    determined = moments.samples > channels and moments.images > 1
+    splits = moments.splits() if determined and ridge is None else []
+    weights, _, chosen = ridge_about(
+        Centred(torch.from_numpy(own), torch.from_numpy(between), moments.target.cpu()),
+        splits,
+        torch.from_numpy(orthogonal),
+        [torch.from_numpy(_procrustes(rest.cross.numpy())) for rest, _ in splits],
+        None if ridge is None else (ridge,),
+    )
+    linear = weights.numpy()
     eye = np.eye(channels)
     errors = {
         "inverse": moments.error(eye),
@@ -201,7 +288,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         permutation=permutation,
         orthogonal=orthogonal,
         linear=linear,
-        determined=moments.samples > channels and moments.images > 1,
+        determined=determined,
         samples=moments.samples,
         errors=errors,
         moved=_share(variance, permutation),
@@ -210,6 +297,7 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
         correlation=correlation,
         by_chance=_best_by_chance(moments, unrelated),
         means=means,
+        ridge=chosen,
     )
 
 
@@ -270,14 +358,19 @@ def _best_by_chance(moments: ChannelMoments, chance: Array | None) -> Array:
     return strongest_other(_statistics(moments, chance / moments.samples - np.outer(y, x))[1])
 
 
+def _variance(squares: Array, mean: Array) -> Array:
+    """Mean squares less squared means; 0 where only rounding is left."""
+    found = squares - mean**2
+    return np.where(found > _DEAD * squares, found, 0.0)
+
+
 def _statistics(moments: ChannelMoments, covariance: Array) -> tuple[Array, Array]:
     """Variance (C) of the originals, and the correlation (C, C) that a covariance comes to."""
     auto, target = (
         np.asarray(m.double().cpu()) / moments.samples for m in (moments.auto, moments.target)
     )
     mean_x, mean_y = np.asarray(moments.sums.cpu()) / moments.samples
-    var_x = np.clip(np.diag(auto) - mean_x**2, 0, None)
-    var_y = np.clip(target - mean_y**2, 0, None)
+    var_x, var_y = _variance(np.diag(auto), mean_x), _variance(target, mean_y)
     scale = np.sqrt(np.outer(var_y, var_x))
     alive = varying(scale)
     correlation = np.divide(covariance, scale, out=np.zeros_like(scale), where=alive)

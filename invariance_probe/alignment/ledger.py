@@ -24,13 +24,15 @@ from .residuals import squared_errors
 PARTS = ("position", "space", "channels", "neighbourhood")
 """What predicts a map, in the order of the ledger; what none of them predicts is lost."""
 
+RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, math.inf)
+"""Weights that are tried, fractions of the mean variance of what predicts."""
+
 FOLDS = 4
 """Parts of the fit half, each left out once to choose how strongly a fit is held back."""
 
 _CELLS = 100  # cells of an image from which maps are fitted: near ones tell the same twice
 _LEADING = 16  # components of the neighbours; all channels where there are no more
 _SAMPLES = 10  # for each number that predicts, or a part is not determined
-_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, math.inf)  # of the mean variance
 _AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 
 
@@ -104,7 +106,7 @@ class LedgerMoments:
         around = [flat.index_select(-1, chosen + y * columns + x) for y, x in _AROUND]
         return torch.cat([maps.flatten(-2).index_select(-1, self.chosen), *around], dim=-2)
 
-    def _about(self, folds: Sequence[int], means: tuple[Tensor, Tensor]) -> _Centred:
+    def _about(self, folds: Sequence[int], means: tuple[Tensor, Tensor]) -> Centred:
         """Sums over some folds, about given mean maps (C, cells)."""
         own = list(folds)
         n = self.images[own].sum()
@@ -113,9 +115,9 @@ class LedgerMoments:
         z_mean = self._columns(x_mean.reshape(shape))
         z_sum = self._columns(self.given[own].sum(0).reshape(shape))
         y_mean, y_sum = y_mean[:, self.chosen], self.original[own].sum(0)[:, self.chosen]
-        return _Centred(
-            auto=_about(self.auto[own].sum(0), n, (z_mean, z_sum), (z_mean, z_sum)),
-            cross=_about(self.cross[own].sum(0), n, (y_mean, y_sum), (z_mean, z_sum)),
+        return Centred(
+            auto=about_means(self.auto[own].sum(0), n, (z_mean, z_sum), (z_mean, z_sum)),
+            cross=about_means(self.cross[own].sum(0), n, (y_mean, y_sum), (z_mean, z_sum)),
             target=self.target[own].sum(0) - (y_mean * (2 * y_sum - n * y_mean)).sum(1),
         )
 
@@ -127,7 +129,7 @@ class LedgerMoments:
 
 
 @dataclass(frozen=True)
-class _Centred:
+class Centred:
     """Σ z zᵀ, Σ y zᵀ and Σ y² about mean maps."""
 
     auto: Tensor
@@ -135,7 +137,7 @@ class _Centred:
     target: Tensor
 
 
-def _about(
+def about_means(
     product: Tensor, images: Tensor, left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]
 ) -> Tensor:
     """Σ a bᵀ over images and cells about mean maps, from that about 0; `left` are (mean, Σ a)."""
@@ -229,11 +231,13 @@ def fit_ledger(moments: LedgerMoments) -> Ledger:
     if samples >= _SAMPLES * c:
         before, befores = torch.diag(gain), [torch.diag(g) for g in gains]
         narrow = [(_first(one, c), _first(other, c)) for one, other in splits]
-        channel_map, maps, ridges["channels"] = _ridge(_first(whole, c), narrow, before, befores)
+        channel_map, maps, ridges["channels"] = ridge_about(
+            _first(whole, c), narrow, before, befores
+        )
         if samples >= _SAMPLES * moments.width:
             wide = moments.width
             before, befores = _widened(channel_map, wide), [_widened(m, wide) for m in maps]
-            weights, _, ridges["neighbourhood"] = _ridge(whole, splits, before, befores)
+            weights, _, ridges["neighbourhood"] = ridge_about(whole, splits, before, befores)
             around = weights[:, :c], _as_kernel(weights[:, c:])
     kept = torch.float64 if moments._wide else torch.float32
     given, original = (mean.to(kept).reshape(shape) for mean in means)
@@ -241,46 +245,50 @@ def fit_ledger(moments: LedgerMoments) -> Ledger:
 
 
 def _gains(
-    whole: _Centred, splits: Sequence[tuple[_Centred, _Centred]], channels: int
+    whole: Centred, splits: Sequence[tuple[Centred, Centred]], channels: int
 ) -> tuple[Tensor, list[Tensor], float]:
     """One gain per channel, those without each fold, and the ridge chosen."""
 
-    def gains(of: _Centred, ridge: float) -> Tensor:
+    def gains(of: Centred, ridge: float) -> Tensor:
         own, between = of.auto.diagonal()[:channels], of.cross.diagonal()
         weight = ridge * own.mean() if math.isfinite(ridge) else math.inf
         system = own + weight
         return torch.where(system > 0, between / system.clamp(min=1e-300), 0.0)
 
-    def error(of: _Centred, gain: Tensor) -> float:
+    def error(of: Centred, gain: Tensor) -> float:
         own, between = of.auto.diagonal()[:channels], of.cross.diagonal()
         return float((gain.square() * own - 2 * gain * between + of.target).sum())
 
-    held_out = [sum(error(out, gains(rest, r)) for rest, out in splits) for r in _RIDGES]
-    ridge = _RIDGES[_least(held_out)]  # without folds all are equal, and nothing is added
+    held_out = [sum(error(out, gains(rest, r)) for rest, out in splits) for r in RIDGES]
+    ridge = RIDGES[_least(held_out)]  # without folds all are equal, and nothing is added
     return gains(whole, ridge), [gains(rest, ridge) for rest, _ in splits], ridge
 
 
-def _ridge(
-    whole: _Centred,
-    splits: Sequence[tuple[_Centred, _Centred]],
+def ridge_about(
+    whole: Centred,
+    splits: Sequence[tuple[Centred, Centred]],
     about: Tensor,
     abouts: Sequence[Tensor],
+    ridges: Sequence[float] | None = None,
 ) -> tuple[Tensor, list[Tensor], float]:
-    """The weights that predict y from z, those without each fold, and the ridge chosen."""
-    held_out = torch.zeros(len(_RIDGES), dtype=torch.float64)
+    """The weights that predict y from z, those without each fold, and the ridge chosen.
+
+    Ridges pull towards `about`, `abouts` without each fold; without `splits` the last is taken.
+    """
+    ridges = ridges or RIDGES
+    held_out = torch.zeros(len(ridges), dtype=torch.float64)
     solved = []
     for (rest, out), start in zip(splits, abouts, strict=True):
         values, basis = torch.linalg.eigh(rest.auto)
+        values = values.clamp(min=0)
         pull = (rest.cross - start @ rest.auto) @ basis
-        solved.append((values.clamp(min=0), basis, pull, start))
+        solved.append((values, basis, pull, start))
         turned, between = basis.T @ out.auto @ basis, out.cross @ basis
-        # All ridges in one product.
-        weights = torch.stack([_shrunk(pull, values.clamp(min=0), ridge) for ridge in _RIDGES])
-        weights += start @ basis
-        errors = (weights * (weights.flatten(0, 1) @ turned).view_as(weights)).sum((1, 2))
-        errors -= 2 * (weights * between).sum((1, 2))
-        held_out += (errors + out.target.sum()).cpu()
-    ridge = _RIDGES[_least(held_out.tolist())]
+        for place, ridge in enumerate(ridges):
+            weights = _shrunk(pull, values, ridge) + start @ basis
+            error = (weights * (weights @ turned - 2 * between)).sum() + out.target.sum()
+            held_out[place] += error.cpu()
+    ridge = ridges[_least(held_out.tolist())]
     each = [s + _shrunk(p, v, ridge) @ b.T for v, b, p, s in solved]
     if math.isinf(ridge):
         return about, each, ridge
@@ -304,9 +312,9 @@ def _least(errors: Sequence[float]) -> int:
     return equal[-1]
 
 
-def _first(of: _Centred, channels: int) -> _Centred:
+def _first(of: Centred, channels: int) -> Centred:
     """Sums of the channels at the cell alone."""
-    return _Centred(of.auto[:channels, :channels], of.cross[:, :channels], of.target)
+    return Centred(of.auto[:channels, :channels], of.cross[:, :channels], of.target)
 
 
 def _widened(channel_map: Tensor, width: int) -> Tensor:

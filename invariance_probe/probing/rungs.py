@@ -113,7 +113,10 @@ RUNGS = tuple(RUNG)
 CHANNEL_RUNGS = tuple(name for name, rung in RUNG.items() if rung.group == "channel")
 FLOOR, CEILING = "input_aligned", "other_image"
 
-RECIPES = {CEILING: "mean over all pairs of images"}
+RECIPES = {
+    CEILING: "mean over all pairs of images",
+    "inverse_linear": "ridge by cross-validation over images",
+}
 """How rungs are made that were made otherwise in earlier versions; results say which they hold."""
 
 TELLING = ("unaligned", "inverse", "best", "inverse_linear", FLOOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -62,6 +63,42 @@ def test_the_linear_map_is_least_squares_with_an_intercept(mean):
     assert found.errors["inverse_linear"] == pytest.approx(residual, rel=1e-6, abs=1e-4 * mean)
     direct = found.linear @ flat[0] + found.offset(found.linear)[:, None] - flat[1]
     assert np.sum(direct**2) == pytest.approx(residual, rel=1e-6)
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.0, 1e-5), (3.0, math.inf)])
+def test_the_ridge_suits_what_the_images_tell(share, most):
+    """A mixture that is there in full wants none; where noise drowns it, the orthogonal map."""
+    mixture = torch.randn(6, 6, generator=torch.Generator().manual_seed(8))
+    x = maps(12, 6, 3)
+    y = torch.einsum("ck,nkyx->ncyx", mixture, x) + share * 10 * maps(12, 6, 3, seed=4)
+    found = fit_channel_maps(moments(x, y))
+    assert (found.ridge <= most) if share == 0 else (found.ridge >= 0.1)
+
+
+def test_the_ridge_is_chosen_on_images_left_out():
+    """Against least squares on each fold's rest, scored on the fold."""
+    x, y = (m.double() for m in (maps(7, 5, 3), maps(7, 5, 3, seed=3) + maps(7, 5, 3)))
+    found = fit_channel_maps(moments(x, y, batch=3))
+    errors = {}
+    for ridge in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0):
+        errors[ridge] = 0.0
+        for fold in range(4):
+            out = np.arange(7) % 4 == fold
+            rest = fit_channel_maps(moments(x[~out], y[~out]), ridge=ridge)
+            flat = (m[out].transpose(0, 1).flatten(1).numpy() for m in (x, y))
+            a, b = flat
+            left = rest.linear @ a + rest.offset(rest.linear)[:, None] - b
+            errors[ridge] += np.square(left).sum()
+    assert found.ridge == min(errors, key=errors.__getitem__)
+    again = fit_channel_maps(moments(x, y), ridge=found.ridge)
+    np.testing.assert_allclose(found.linear, again.linear, atol=1e-12)
+
+
+def test_many_channels_are_kept_in_two_folds():
+    total = ChannelMoments(torch.ones(1, 1))
+    total.update(torch.zeros(5, 1025, 1, 1), torch.zeros(5, 1025, 1, 1))
+    assert total.autos.shape == (2, 1025, 1025) and total.numbers.tolist() == [3, 2]
+    assert total.images == total.samples == 5
 
 
 def test_constants_in_channels_change_no_fitted_map():

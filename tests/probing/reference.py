@@ -218,19 +218,10 @@ class Reference:
         permutation = min(
             itertools.permutations(range(channels)), key=lambda p: ((x[list(p)] - y) ** 2).sum()
         )
-        mean_x, mean_y = x.mean(axis=1, keepdims=True), y.mean(axis=1, keepdims=True)
-        x, y = x - mean_x, y - mean_y
-        left, _, right = np.linalg.svd(y @ x.T)
-        turn = left @ right
-        damping = np.sqrt((x**2).mean(axis=1).sum())  # the energy of one sample
-        # Ridge about the orthogonal map: more rows for the least squares.
-        rows = np.hstack([x, damping * np.eye(channels)])
-        goals = np.hstack([y, damping * turn])
-        linear = np.linalg.lstsq(rows.T, goals.T, rcond=None)[0].T
         operators = {
-            "inverse_permuted": (np.eye(channels)[list(permutation)], 0.0),
-            "inverse_orthogonal": (turn, mean_y - turn @ mean_x),
-            "inverse_linear": (linear, mean_y - linear @ mean_x),
+            "inverse_permuted": (np.eye(channels)[list(permutation)], np.zeros((channels, 1))),
+            "inverse_orthogonal": self._linear(self.fit, move, np.inf),
+            "inverse_linear": self._linear(self.fit, move, self.ridge(move)),
         }
         found: dict[str, list[float]] = {name: [] for name in operators}
         for number in self.evaluation:
@@ -238,6 +229,35 @@ class Reference:
             for name, (operator, added) in operators.items():
                 found[name].append(float(((operator @ x + added - y) ** 2).sum()))
         return {name: np.array(values) for name, values in found.items()}
+
+    def ridge(self, move: Transform) -> float:
+        """The ridge with the least error on every fourth fit image, fitted to the others."""
+        errors = {}
+        for ridge in (np.inf, *(10.0**power for power in range(0, -7, -1))):
+            errors[ridge] = 0.0
+            for fold in range(4):
+                rest = [n for place, n in enumerate(self.fit) if place % 4 != fold]
+                operator, added = self._linear(rest, move, ridge)
+                x, y = self._samples(self.fit[fold::4], move)
+                errors[ridge] += ((operator @ x + added - y) ** 2).sum()
+        return min(errors, key=lambda ridge: errors[ridge])
+
+    def _linear(
+        self, numbers: Sequence[int], move: Transform, ridge: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Channel map about the orthogonal one, and what is added, by least squares."""
+        x, y = self._samples(numbers, move)
+        mean_x, mean_y = x.mean(axis=1, keepdims=True), y.mean(axis=1, keepdims=True)
+        x, y = x - mean_x, y - mean_y
+        left, _, right = np.linalg.svd(y @ x.T)
+        operator = left @ right
+        if np.isfinite(ridge):
+            damping = np.sqrt(ridge * (x**2).sum(axis=1).mean())
+            # Ridge about the orthogonal map: more rows for the least squares.
+            rows = np.hstack([x, damping * np.eye(len(x))])
+            goals = np.hstack([y, damping * operator])
+            operator = np.linalg.lstsq(rows.T, goals.T, rcond=None)[0].T
+        return operator, mean_y - operator @ mean_x
 
     def by_chance(self, move: Transform) -> tuple[float, np.ndarray]:
         """Share that moves by the best permutation over all pairs of different fit images.
@@ -254,15 +274,13 @@ class Reference:
         )
         variance = np.hstack(y).var(axis=1)
         moved = sum(variance[c] for c in range(channels) if order[c] != c) / variance.sum()
-        best = [
-            max(
-                np.corrcoef(own[c], others[k])[0, 1] if own[c].any() and others[k].any() else 0.0
-                for k in range(channels)
-                if k != c
-            )
-            for c in range(channels)
-        ]
-        return moved, np.array(best)
+        scales = [np.maximum(of.std(axis=1), 1e-300) for of in (own, others)]
+        centred = [of - of.mean(axis=1, keepdims=True) for of in (own, others)]
+        with np.errstate(invalid="ignore"):
+            correlation = centred[0] @ centred[1].T / own.shape[1] / np.outer(*scales)
+        correlation[np.outer(*scales) < 1e-9] = 0.0  # a channel that never varies
+        np.fill_diagonal(correlation, -np.inf)
+        return moved, correlation.max(axis=1)
 
     def bound_errors(self, move: Transform) -> np.ndarray:
         """Held-out errors of the best operator on positions, by least squares about T_h⁻¹."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -80,10 +81,9 @@ class LayerBaselines:
         number = len(self.moves) + 1  # the original is one of the transformations
         self.variability = {kind: VariabilitySums(number, pivot) for kind in TREATMENTS}
         grid = units.to(original.device)
-        self.moments = {
-            kind: [ChannelMoments(grid, chance=False) for _ in self.moves] for kind in TREATMENTS
-        }
-        self._own_moments = ChannelMoments(grid, chance=False)
+        moments = partial(ChannelMoments, grid, folds=1, chance=False)
+        self.moments = {kind: [moments() for _ in self.moves] for kind in TREATMENTS}
+        self._own_moments = moments()
 
     def fit(self, original: Tensor) -> None:
         """Add maps of the fit half: to their mean, and to the channels' variances if they weigh."""

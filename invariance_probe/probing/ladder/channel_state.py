@@ -40,17 +40,17 @@ class ChannelState:
     def __init__(self, transforms: Sequence[Transform], mask: Tensor) -> None:
         self.transforms, self.mask = transforms, mask
         self.fitted = [ChannelMoments(mask) for _ in transforms]
-        self.held_out = [ChannelMoments(mask, chance=False) for _ in transforms]
-        self.originals = ChannelMoments(mask, chance=False)
+        self.held_out = [ChannelMoments(mask, folds=1, chance=False) for _ in transforms]
+        self.originals = ChannelMoments(mask, folds=1, chance=False)
         self.maps: list[ChannelMaps] = []
         self._changed = torch.zeros(len(transforms), 2, dtype=torch.float64)
         self._cells = torch.zeros(len(transforms), dtype=torch.float64)
         self._standard: tuple[Tensor, Tensor] | None = None
         self._strongest = torch.zeros(0, dtype=torch.int64)
 
-    def fit(self, which: int, aligned: Tensor, original: Tensor) -> None:
-        """Add aligned and original maps of the fit half."""
-        self.fitted[which].update(aligned, original)
+    def fit(self, which: int, aligned: Tensor, original: Tensor, folds: Sequence[int]) -> None:
+        """Add aligned and original maps of the fit half, each image to its fold."""
+        self.fitted[which].update(aligned, original, folds)
 
     def solve(self, which: int) -> None:
         """Fit the channel maps of transformation number `which`."""
@@ -109,6 +109,7 @@ class ChannelState:
                     "strongest_changed": changed[0],
                     "strongest_changed_floor": changed[1],
                     "off_diagonal": 1 - maps.diagonal,
+                    "ridge": maps.ridge if np.isfinite(maps.ridge) else np.nan,
                     **{
                         f"fit_{name}": value / fit_energy if fit_energy > 0 else np.nan
                         for name, value in maps.errors.items()

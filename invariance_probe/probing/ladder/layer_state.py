@@ -135,7 +135,7 @@ class LayerState:
         if self.options.channels or self.options.ledger:
             aligned = self.compared.moved(moved, self.transforms[which].inverse())
         if self.channel_state is not None and self.bound_state is not None:
-            self.channel_state.fit(which, aligned, target)
+            self.channel_state.fit(which, aligned, target, folds)
             self.bound_state.fit(which, own, original)
             if which == 0:
                 self.bound_state.see(original)

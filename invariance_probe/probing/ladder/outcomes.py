@@ -45,5 +45,5 @@ def release(state: LayerState, which: int) -> None:
         empty(state.ledger_state.aligned[which])
     if state.channel_state is not None:
         fitted = state.channel_state.fitted[which]
-        for name in ("auto", "cross", "by_cell"):  # means and energies are still asked for
+        for name in ("autos", "crosses", "by_cell"):  # means and energies are still asked for
             setattr(fitted, name, torch.zeros(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,7 @@ class OracleLayer:
         turned = [move for move in moves if not move.is_identity and self.cells.any()]
         self.moments = {move: ChannelMoments(mask, chance=False) for move in turned}
         self.maps: dict[Transform, _ChannelMap] = {}
+        self.ridges: dict[str, float | None] = {}  # of linear maps; None keeps the orthogonal one
 
     def aligned(self, maps: Tensor, move: Transform) -> Tensor:
         """T_h⁻¹ of maps (N, C, rows, columns): sampled, not smoothed, as in a transformer."""
@@ -66,6 +68,7 @@ class OracleLayer:
                     f"samples for {len(found.permutation)} channels, give more images"
                 )
                 continue
+            self.ridges[move.text] = found.ridge if math.isfinite(found.ridge) else None
             self.maps[move] = _ChannelMap(
                 torch.from_numpy(found.permutation).to(like.device),
                 torch.from_numpy(found.linear).to(like),

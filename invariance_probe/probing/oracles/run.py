@@ -135,6 +135,7 @@ def oracle(
         config,
     )
     provenance["numerics"]["precision"] = chosen.precision
+    provenance["conventions"]["ridges"] = {layer.name: layer.ridges for layer in held}
     found = run.finish()
     if labels is not None and not said_of_labels:
         right = int((found[1] == labels[evaluation]).sum())
