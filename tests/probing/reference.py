@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from invariance_probe.data import ImageSet
@@ -77,6 +78,7 @@ class Reference:
     std: float = 1.0
     cells: np.ndarray = field(init=False)
     weights: np.ndarray = field(init=False)
+    _seen: dict[tuple, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.fit, self.evaluation = halves(len(self.images), self.options.seed)
@@ -282,6 +284,28 @@ class Reference:
         np.fill_diagonal(correlation, -np.inf)
         return moved, correlation.max(axis=1)
 
+    def rho(self, rung: str, move: Transform) -> tuple[float, float, float]:
+        """Correlation about mean maps, and the ends of its interval from leaving out each image."""
+        halves = [
+            [np.stack([self.seen(one, n, move) for n in h]) for h in (self.evaluation, self.fit)]
+            for one in (rung, "original")
+        ]
+        (x, x_fit), (y, y_fit) = halves
+        value = np.corrcoef((x - x.mean(0)).ravel(), (y - y.mean(0)).ravel())[0, 1]
+        about = [of - fit.mean(0) for of, fit in ((x, x_fit), (y, y_fit))]
+        xx, xy, yy = (
+            (a * b).sum((1, 2)) - (a.mean(0) * b.mean(0)).sum()
+            for a, b in itertools.combinations_with_replacement(about, 2)
+        )
+        rest = [
+            np.delete(xy, n).sum() / np.sqrt(np.delete(xx, n).sum() * np.delete(yy, n).sum())
+            for n in range(len(xy))
+        ]
+        number = len(xy)
+        pseudo = number * value - (number - 1) * np.array(rest)
+        half = stats.t.ppf(0.975, number - 1) * pseudo.std(ddof=1) / np.sqrt(number)
+        return value, max(value - half, -1.0), min(value + half, 1.0)
+
     def bound_errors(self, move: Transform) -> np.ndarray:
         """Held-out errors of the best operator on positions, by least squares about T_h⁻¹."""
         a, b = self._positions(self.fit, move)
@@ -301,9 +325,21 @@ class Reference:
 
     def _samples(self, numbers: Sequence[int], move: Transform) -> tuple[np.ndarray, np.ndarray]:
         """(C, images · V) of the aligned maps and of the originals."""
-        x = [self.weighted(self.aligned("inverse", n, move, move)) for n in numbers]
-        y = [self.weighted(self.original(n)) for n in numbers]
+        x = [self.seen("inverse", n, move) for n in numbers]
+        y = [self.seen("original", n, move) for n in numbers]
         return np.hstack(x), np.hstack(y)
+
+    def seen(self, rung: str, number: int, move: Transform) -> np.ndarray:
+        """(C, V) of a map that is asked for again and again."""
+        key = (rung, number, None if rung == "original" else move.text)
+        if key not in self._seen:
+            maps = (
+                self.original(number)
+                if rung == "original"
+                else self.aligned(rung, number, move, move)
+            )
+            self._seen[key] = self.weighted(maps)
+        return self._seen[key]
 
     def _positions(self, numbers: Sequence[int], move: Transform) -> tuple[np.ndarray, np.ndarray]:
         """(positions, images · C) of the transformed images' maps, (V, images · C) of originals.

@@ -102,6 +102,10 @@ def test_the_table_is_the_definition(name):
             told = result.channels.set_index(["layer", "transform"]).loc[(layer, move.text)]
             exact = dtype == torch.float64
             assert told["moved_by_chance"] == pytest.approx(moved, rel=1e-6 if exact else 1e-3)
+            row = result.summary.set_index(["layer", "transform"]).loc[(layer, move.text)]
+            for name, rung in (("rho", "inverse"), ("rho_input", "input_aligned")):
+                ends = [row[name], row[f"low_{name}"], row[f"high_{name}"]]
+                np.testing.assert_allclose(ends, expected.rho(rung, move), atol=slack["rtol"])
             ridge = expected.ridge(move)
             assert told["ridge"] == (
                 ridge if np.isfinite(ridge) else pytest.approx(np.nan, nan_ok=True)

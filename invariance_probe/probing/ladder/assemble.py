@@ -48,6 +48,10 @@ def assemble(
 
         low, high = interval(statistics, errors[layer], variance[layer], level=options.level)
         low[:, : len(rungs)] = np.maximum(low[:, : len(rungs)], 0)  # sums of squares
+        correlations: list[dict[str, float]] = [{} for _ in moves]
+        if state.ledger_state is not None:
+            whole = float(variance[layer].sum())
+            correlations = state.ledger_state.correlations(whole, options.level)
         for number, entry_head in enumerate(about):
             head = {"layer": state.name, **entry_head}
             for index, rung in enumerate(rungs):
@@ -66,9 +70,7 @@ def assemble(
             whole_pixels = image_frame(*state.canvas).carried_over(matrix)
             whole_cells = state.frame.carried_over(matrix, state.compared.source)
             entry["exact"] = whole_pixels and whole_cells
-            if state.ledger_state is not None:
-                whole = float(variance[layer].sum())
-                entry |= state.ledger_state.correlations(number, whole)
+            entry |= correlations[number]
             for index, name in enumerate(names_read, start=len(rungs)):
                 suffix = "" if name == "recovered" else f"_{name}"
                 entry[name] = float(read_off(residual[number], rungs, name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ...alignment import PARTS, GrowingRows, Ledger, LedgerMoments, fit_ledger, interval, leading
 from ..options import SOURCES
+from .correlation_state import CorrelationState, unknown
 from .shares import LOST, ledger_shares
 
 _MOST = 2**24  # numbers of mean maps on the evaluation half: beyond, no correlations
@@ -29,7 +29,7 @@ class LedgerState:
     """
 
     SUMS: ClassVar[tuple[str, ...]] = (
-        "moved", "aligned", "chance", "_squares", "_means", "_mean", "_images",
+        "moved", "aligned", "chance", "correlation",
     )  # fmt: skip
     ROWS: ClassVar[tuple[str, ...]] = ("_errors",)
 
@@ -44,11 +44,8 @@ class LedgerState:
         self._errors = GrowingRows()  # (images, transforms, sources, parts)
         self._before: Tensor | None = None  # the original of the image before
         self._other = torch.zeros(0)  # those of the images before, of the batch begun
-        # Of the evaluation half, for both kinds of x: Σ x by cell; Σ x², Σ xy, Σ y².
-        self._means, self._squares = torch.zeros(0), torch.zeros(0)
-        self._mean = torch.zeros(0)  # Σ y by cell
-        self._images = 0
-        self._small = transforms * 2 * first.numel() <= _MOST
+        small = transforms * 2 * first.numel() <= _MOST
+        self.correlation = CorrelationState(transforms) if small else None
 
     def begin(self, first: Tensor) -> None:
         """Begin a half after the image whose original is the partner of the half's first one."""
@@ -77,15 +74,8 @@ class LedgerState:
         self._other = self._others(original)
         shape = (len(original), self.transforms, len(SOURCES), len(PARTS))
         self._errors.append(torch.zeros(shape, dtype=torch.float64))
-        self._images += len(original)
-        if not self._squares.numel():
-            new = partial(original.new_zeros, dtype=torch.float64)
-            self._squares = new((self.transforms, 2, 3))
-            if self._small:
-                size = (original.shape[1], self.mask.numel())
-                self._means, self._mean = new((self.transforms, 2, *size)), new(size)
-        if self._small:
-            self._mean += original.sum(0, dtype=torch.float64).flatten(1)
+        if self.correlation is not None:
+            self.correlation.start_batch(original, self.ledgers[0][0].mean_original)
 
     def evaluate(self, which: int, moved: Tensor, aligned: Tensor, original: Tensor) -> None:
         """Errors of every part from every kind of maps, for the batch begun."""
@@ -96,50 +86,20 @@ class LedgerState:
                 rows[:, which, source] = rows[:, 0, source]
                 continue
             rows[:, which, source] = ledger.errors(maps, original, self.mask).cpu()
-        y = original.double()
-        square = y.square().sum()
-        for source, maps in enumerate((moved, aligned)):
-            x = maps.double()
-            sums = [x.square().sum(), (x * y).sum(), square]
-            self._squares[which, source] += torch.stack(sums)
-            if self._small:
-                self._means[which, source] += x.sum(0).flatten(1)
+        if self.correlation is not None:
+            for kind, maps in enumerate((moved, aligned)):
+                mean = self.ledgers[which][kind].mean_given
+                self.correlation.add(which, kind, maps, mean, original)
 
     def finish(self) -> Array:
         """Errors (transforms, sources, parts, images)."""
         return np.asarray(self._errors.all().permute(1, 2, 3, 0).contiguous())
 
-    def correlations(self, which: int, variance: float) -> dict[str, float]:
-        """How far maps move together once their mean maps are taken away, and what that leaves.
-
-        With k the ratio of the standard deviations of x and y about their mean maps on the
-        evaluation half, U the part of y's variance about its mean map and ρ their correlation,
-        inverse = `mean_maps` + `contrast` U(k − 1)² + `decorrelation` 2Uk(1 − ρ), exactly.
-        """
-        named = ("rho", "rho_input", "mean_maps", "contrast", "decorrelation")
-        if not self._small or variance <= 0:
-            return dict.fromkeys(named, float("nan"))
-        found: list[list[float]] = []
-        for source in (0, 1):
-            x_sum, y_sum = self._means[which, source], self._mean
-            n = self._images
-            xx, xy, yy = self._squares[which, source].tolist()
-            xx -= float(x_sum.square().sum()) / n
-            xy -= float((x_sum * y_sum).sum()) / n
-            yy -= float(y_sum.square().sum()) / n
-            apart = float((x_sum - y_sum).square().sum()) / n
-            found.append([max(xx, 0.0), xy, max(yy, 0.0), apart])
-        xx, xy, yy, apart = found[0]
-        root = float(np.sqrt(xx * yy))
-        rho = xy / root if root > 0 else float("nan")
-        aligned = float(np.sqrt(found[1][0] * found[1][2]))
-        return {
-            "rho": rho,
-            "rho_input": found[1][1] / aligned if aligned > 0 else float("nan"),
-            "mean_maps": apart / variance,
-            "contrast": float((np.sqrt(xx) - np.sqrt(yy)) ** 2) / variance,
-            "decorrelation": 2 * (root - xy) / variance,
-        }
+    def correlations(self, variance: float, level: float) -> list[dict[str, float]]:
+        """A row per transformation (see `CorrelationState.table`); NaN where it is not kept."""
+        if self.correlation is None or variance <= 0:
+            return [unknown() for _ in range(self.transforms)]
+        return self.correlation.table(variance, level)
 
     def _others(self, original: Tensor) -> Tensor:
         """For every image of a batch the original of the one before."""
