@@ -30,6 +30,7 @@ RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, math.inf)
 FOLDS = 4
 """Parts of the fit half, each left out once to choose how strongly a fit is held back."""
 
+_EQUAL = 1e-9  # of what is predicted: errors nearer than this differ by rounding
 _CELLS = 100  # cells of an image from which maps are fitted: near ones tell the same twice
 _LEADING = 16  # components of the neighbours; all channels where there are no more
 _SAMPLES = 10  # for each number that predicts, or a part is not determined
@@ -260,7 +261,8 @@ def _gains(
         return float((gain.square() * own - 2 * gain * between + of.target).sum())
 
     held_out = [sum(error(out, gains(rest, r)) for rest, out in splits) for r in RIDGES]
-    ridge = RIDGES[_least(held_out)]  # without folds all are equal, and nothing is added
+    energy = sum(float(out.target.sum()) for _, out in splits)
+    ridge = RIDGES[_least(held_out, energy)]  # without folds all are equal, and nothing is added
     return gains(whole, ridge), [gains(rest, ridge) for rest, _ in splits], ridge
 
 
@@ -288,7 +290,7 @@ def ridge_about(
             weights = _shrunk(pull, values, ridge) + start @ basis
             error = (weights * (weights @ turned - 2 * between)).sum() + out.target.sum()
             held_out[place] += error.cpu()
-    ridge = ridges[_least(held_out.tolist())]
+    ridge = ridges[_least(held_out.tolist(), sum(float(out.target.sum()) for _, out in splits))]
     each = [s + _shrunk(p, v, ridge) @ b.T for v, b, p, s in solved]
     if math.isinf(ridge):
         return about, each, ridge
@@ -305,11 +307,10 @@ def _shrunk(pull: Tensor, values: Tensor, ridge: float) -> Tensor:
     return pull / (values + weight) if weight > 0 else torch.zeros_like(pull)
 
 
-def _least(errors: Sequence[float]) -> int:
-    """Number of the least error; of equal ones the largest ridge."""
-    least = min(errors)
-    equal = [n for n, e in enumerate(errors) if e <= least + 1e-12 * abs(least)]
-    return equal[-1]
+def _least(errors: Sequence[float], energy: float) -> int:
+    """Number of the least error; of those equal but for rounding the largest ridge."""
+    least = min(errors) + _EQUAL * energy
+    return [n for n, error in enumerate(errors) if error <= least][-1]
 
 
 def _first(of: Centred, channels: int) -> Centred:
