@@ -247,8 +247,8 @@ def fit_channel_maps(moments: ChannelMoments, *, ridge: float | None = None) -> 
     The orthogonal and the linear map have an intercept per channel: they are fitted to what is
     left without each channel's mean. The linear map is ridge regression about the orthogonal one,
     so that in-sample inverse ≥ permutation ≥ orthogonal ≥ linear, whatever the `ridge`: a fraction
-    of the mean channel variance. By default it is the one of 1e-6 to 1 and infinity (the orthogonal
-    map) with the least error on folds of the images that are left out of the fit.
+    of the mean channel variance. By default it is the one of 1e-8 to 10 and infinity (the
+    orthogonal map) with the least error on folds of the images that are left out of the fit.
     Raises ProbeError when no images were seen.
     """
     if moments.images == 0:

@@ -235,7 +235,7 @@ class Reference:
     def ridge(self, move: Transform) -> float:
         """The ridge with the least error on every fourth fit image, fitted to the others."""
         errors = {}
-        for ridge in (np.inf, *(10.0**power for power in range(0, -7, -1))):
+        for ridge in (np.inf, *(10 ** (power / 2) for power in range(2, -17, -1))):
             errors[ridge] = 0.0
             for fold in range(4):
                 rest = [n for place, n in enumerate(self.fit) if place % 4 != fold]
