@@ -108,7 +108,7 @@ def planned(
             f"--names {' '.join(names)}: give {len(networks)} different names (not 'comparison')"
         )
     if bad := [name for name in names if Path(name).name != name]:
-        raise ProbeError(f"--names {bad[0]} cannot be a folder's name; leave slashes away")
+        raise ProbeError(f"--names {bad[0]} cannot be a folder's name; use no slashes")
     if len(names) < 2:
         raise ProbeError("one network has nothing to be compared with; give more --networks")
     for label, layers in (match or {}).items():

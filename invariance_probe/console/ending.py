@@ -99,7 +99,7 @@ def _check_no_empty(words: Sequence[str]) -> None:
         option, mark, value = word.partition("=")
         if not word.strip() or (option.startswith("--") and mark and not value.strip()):
             name = option if mark else before if before.startswith("-") else "an argument"
-            raise ProbeError(f"{name} is empty; give it a value, or leave it away")
+            raise ProbeError(f"{name} is empty; give it a value, or omit it")
 
 
 def _of_a_place(error: Exception) -> str | None:

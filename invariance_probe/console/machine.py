@@ -23,7 +23,7 @@ JSON = typer.Option(
 def dump(values: Mapping[str, Any]) -> None:
     """Print the object where `--json` asked for it, else nothing.
 
-    Tables are lists of rows, numbers that are none (nan) or have no end are null.
+    Tables are lists of rows, numbers that are missing (nan) or infinite are null.
     """
     if talk.main() and talk.machine:
         typer.echo(json.dumps(_plain(values), indent=1, ensure_ascii=True, allow_nan=False))

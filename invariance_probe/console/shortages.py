@@ -23,7 +23,7 @@ _SMALLER = {
     "evaluate": "use fewer examples (--number)",
     "compare": "compare fewer --layers or --quantities, or use fewer --resamples",
     "plot": "use a smaller --figure-width, or --format svg",
-    "report": "leave the pictures of maps away (--no-viewer), or report fewer runs together",
+    "report": "leave out the pictures of maps (--no-viewer), or report fewer runs together",
     "verify": "replay fewer --images, without --full",
 }
 _OTHER = "free some memory"

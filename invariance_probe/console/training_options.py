@@ -76,8 +76,8 @@ WarpFamily = Annotated[
     Option(
         "--family",
         metavar="NAME",
-        help="What a transformer can do: affine, rotation, scaling, translation, similarity, "
-        "attention, projective, tps. [default: affine]",
+        help="What a spatial transformer can do: affine, rotation, scaling, translation, "
+        "similarity, attention, projective, tps. [default: affine]",
     ),
 ]
 Width = Annotated[float | None, Option(metavar="X", help="Fraction of the filters. [default: 1]")]

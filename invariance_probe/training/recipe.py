@@ -105,7 +105,7 @@ class Recipe:
         if self.switch_after is not None and self.schedule != "step":
             raise ProbeError(
                 f"switch_after {self.switch_after} has no meaning in the schedule "
-                f"'{self.schedule}'; give schedule 'step', or leave it away"
+                f"'{self.schedule}'; give schedule 'step', or omit it"
             )
 
     def _check_type(self, name: str) -> None:

@@ -127,7 +127,7 @@ def test_help_fits_a_terminal() -> None:
         ({}, ["--match", "conv1,conv2"], "--match conv1,conv2: write a label and a layer"),
         ({}, ["--match", "a=conv1,conv1", "a=conv2,conv2"], "there already is a pair called 'a'"),
         ({}, ["--match", "a=conv1,con2"], "no layer 'con2' in 'augmented'; did you mean 'conv2'"),
-        ({}, ["--match", "a=conv1,conv1", "--layers", "conv1"], "leave --layers away"),
+        ({}, ["--match", "a=conv1,conv1", "--layers", "conv1"], "omit --layers"),
         ({}, ["--quantities", "invers"], "no quantity 'invers'; did you mean 'inverse'"),
         ({}, ["--level", "2"], "level=2.0 is out of range"),
     ],

@@ -40,7 +40,7 @@ def compare(
     """Compare finished results and write the outcome; `drawing` are options of the bootstrap."""
     called = result_names(folders, names)
     if match and layers:
-        raise ProbeError("--match already says which layers are compared; leave --layers away")
+        raise ProbeError("--match already says which layers are compared; omit --layers")
     steps = reading.numbers("--along", None if along is None else [along])
     # realpath and not resolve, which a loop of links stops
     if inside := [one for one in folders if os.path.realpath(one) == os.path.realpath(out)]:

@@ -118,7 +118,7 @@ def _check(out: Path, place: Path, *, resume: bool, overwrite: bool) -> bool:
         resume and not held and all((out / name).exists() for name in (REPORT, *PROBES, "oracle"))
     )
     if resume and not held and not whole:
-        raise ProbeError(f"no unfinished demo waits at {place}; leave --resume away to begin one")
+        raise ProbeError(f"no unfinished demo waits at {place}; omit --resume to begin one")
     if not resume:
         check_none(place, {} if held else None, overwrite, "a demo")
         shutil.rmtree(place, ignore_errors=True)

@@ -110,9 +110,7 @@ def _waiting(out: Path, *, asked: bool, resume: bool, overwrite: bool) -> _Waiti
         return _Waiting(about, not replaces, replaces)
     check_free(out, overwrite=False)
     if about is None and not asked:
-        raise ProbeError(
-            f"no unfinished probe waits at {unfinished}; leave --resume away to begin one"
-        )
+        raise ProbeError(f"no unfinished probe waits at {unfinished}; omit --resume to begin one")
     return _Waiting(about, False, False)
 
 

@@ -51,7 +51,7 @@ def train(
     if network is None and used:
         raise ProbeError(
             f"{used[0]} without a network: a run that is resumed has its own options; "
-            "leave it away, or give the whole command again"
+            "omit it, or give the whole command again"
         )
     place = device or "cpu"
     reading.check_device(place)

@@ -113,7 +113,7 @@ def plot_depths(rows: pd.DataFrame, *, width: float | None = None) -> Figure:
         raise ProbeError(f"a figure shows one data set, these rows are of {names}; choose one")
     aligning = rows[rows["kind"] != _PLAIN]
     if aligning.empty:
-        raise ProbeError("no network here has a transformer, so there is no depth to draw")
+        raise ProbeError("no network here has a spatial transformer, so there is no depth to draw")
     plain = rows[rows["kind"] == _PLAIN]
     once = aligning[aligning["alignments"] == 1]
     repeated = aligning.groupby(["kind", "depth"]).filter(lambda g: g["alignments"].nunique() > 1)

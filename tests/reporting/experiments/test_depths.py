@@ -102,5 +102,5 @@ def test_what_cannot_be_drawn():
     rows = measured()
     with pytest.raises(ProbeError, match="one data set, these rows are of d, e; choose one"):
         plot_depths(pd.concat([rows, rows.assign(data="e")]))
-    with pytest.raises(ProbeError, match="no network here has a transformer"):
+    with pytest.raises(ProbeError, match="no network here has a spatial transformer"):
         plot_depths(rows[rows["network"] == "CNN"])
