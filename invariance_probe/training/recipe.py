@@ -183,6 +183,8 @@ class Recipe:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Recipe:
         """Return the recipe of `as_dict`; ProbeError for other fields or values."""
+        if not isinstance(values, Mapping):
+            raise ProbeError(f"recipe={quoted(values)}: give its fields by name")
         return Recipe().changed({"epochs": None, "iterations": None, **values})
 
 

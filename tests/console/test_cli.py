@@ -276,6 +276,14 @@ def test_a_demo_stopped_at_its_page_goes_on(in_tmp: Path, monkeypatch: pytest.Mo
     other = run("demo", "--number", "10", "--resume", "--out", "demo")
     assert other.exit_code == 2
     assert "belongs to another demo (number: 8 -> 10)" in other.stderr
+    altered = Path("demo/rotations/provenance.json")
+    for options in ("evil:build", None, ["seed"]):
+        held = json.loads(before[altered])
+        altered.write_text(json.dumps(held | {"config": held["config"] | {"options": options}}))
+        strange = run("demo", "--number", "8", "--resume", "--out", "demo")
+        assert strange.exit_code == 2
+        assert "demo/rotations belongs to another demo (options." in strange.stderr
+    altered.write_bytes(before[altered])
     assert before == {path: path.read_bytes() for path in Path("demo").rglob("*") if path.is_file()}
 
 

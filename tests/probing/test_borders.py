@@ -170,3 +170,11 @@ def test_valid_cells_take_the_margin_of_their_frame():
     expected = valid_cells(image_frame(20, 20), moves, (20, 20), erode=3.0)
     np.testing.assert_array_equal(valid_cells(frame, moves, (20, 20)), expected)
     assert frame.pooled(2).margin == frame.part(slice(0, 4), slice(0, 4)).margin == 3.0
+
+
+def test_a_border_that_only_interpolation_reaches_is_given_no_share():
+    """Cells beyond the margin see none of it; what is read between them does."""
+    network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1))
+    result = probe(network, "0", [rotation(45)], noise(12, 6, 6), **QUICK)
+    (said,) = (one for one in result.provenance["warnings"] if one.startswith("borders of 0"))
+    assert "the rest is in the numbers; a canvas of" in said

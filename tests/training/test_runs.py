@@ -245,6 +245,10 @@ def test_configurations_are_checked() -> None:
             TrainConfig.from_dict({**CONFIG.as_dict(), "seeds": seeds})
     with pytest.raises(ProbeError, match="has no field 'dat'; did you mean 'data'"):
         TrainConfig.from_dict({"dat": 1})
+    for wrong in ("", "evil:build", [], 5, None):
+        for name in ("architecture", "recipe"):
+            with pytest.raises(ProbeError, match=f"{name}=.*: give its fields by name"):
+                TrainConfig.from_dict({**CONFIG.as_dict(), name: wrong})
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,8 @@ def _same(place: Path, provenance: Mapping[str, Any], config: ProbeConfig) -> No
     held = dict(provenance.get("config") or {})  # the figures are still to be drawn by it
     wanted = config.to_dict()
     for values in (held, wanted):  # chosen by the machine
-        values["options"] = {**values.get("options", {}), "batch_size": None}
+        options = values.get("options")
+        values["options"] = {**(options if isinstance(options, dict) else {}), "batch_size": None}
     changed = differences(held, wanted)
     if not changed and provenance.get("software", {}).get("version") != __version__:
         changed = "another version of this package"

@@ -166,7 +166,7 @@ def _with_weights(network: Network, path: Path, kwargs: dict[str, Any], **how: A
             f"the network, not as a checkpoint of {network.name}"
         )
     fit = load_checkpoint(network.module, path, **how)
-    if how["by_order"] and fit.renamed:
+    if how["by_order"]:  # also where the names are its own: a sibling may have the same
         fit = _with_siblings(fit, siblings(network.name, network.module, kwargs))
     if network.fixed_channels is None:  # lazy modules know now
         network = replace(network, **_guesses(network.module))

@@ -157,6 +157,8 @@ class Architecture:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
         """Return the architecture of `as_dict`; ProbeError for fields it does not know."""
+        if not isinstance(values, Mapping):
+            raise ProbeError(f"architecture={quoted(values)}: give its fields by name")
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

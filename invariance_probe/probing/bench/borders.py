@@ -244,7 +244,7 @@ def _cut_down(
         more = 2 * math.ceil(wanted - margin)
         far = f"up to {wanted:g} px from it"
         remedy = f"a canvas of {canvas[0] + more}x{canvas[1] + more}"
-    part = "" if math.isnan(share) else f" (up to {share:.2g} of their variance)"
+    part = f" (up to {share:.2g} of their variance)" if share >= _TOUCHED else ""
     return (
         f"borders of {name}: maps show the canvas' edge {far}, and only {margin:g} px could be "
         f"kept from it; the rest is in the numbers{part}; {remedy}, milder transformations or an "
