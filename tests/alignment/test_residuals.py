@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invariance_probe.alignment import Variance, bootstrap, ratio, squared_errors
+from invariance_probe.alignment import PairDistances, Variance, bootstrap, ratio, squared_errors
 from invariance_probe.errors import ProbeError
 
 
@@ -157,3 +157,32 @@ def ratio_nan(errors, variance):
 def test_one_image_has_no_interval():
     with pytest.raises(ProbeError, match="needs at least 2 images, not 1"):
         bootstrap(ratio_of_sums, np.ones((3, 1)), np.ones(1))
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e3])
+def test_distances_over_all_pairs_add_up_to_those_of_every_pair(mean):
+    generator = torch.Generator().manual_seed(2)
+    maps = torch.randn(7, 3, 4, 5, generator=generator, dtype=torch.float64) + mean
+    others = torch.randn(6, 3, 4, 5, generator=generator, dtype=torch.float64) + mean
+    cells = (torch.rand(4, 5, generator=generator) > 0.3).double()
+    weights = torch.tensor([1.0, 0.0, 2.0])
+    pairs = PairDistances(cells, weights)
+    for part in others.split(4):
+        pairs.refer(part)
+    for part in maps.split(3):
+        pairs.update(part)
+    found = pairs.compute()
+    seen = maps * cells * weights[:, None, None]
+    apart = [
+        float((seen[a] - seen[b]).square().sum()) for a in range(7) for b in range(7) if a != b
+    ]
+    assert float(found.sum()) == pytest.approx(7 * np.mean(apart), rel=1e-9)
+    from_mean = (seen - others.mean(0) * cells * weights[:, None, None]).square().sum((1, 2, 3))
+    assert (found / found.sum()).numpy() == pytest.approx((from_mean / from_mean.sum()).numpy())
+
+
+def test_maps_that_are_all_alike_lie_nowhere_apart():
+    pairs = PairDistances()
+    pairs.refer(torch.zeros(2, 1, 2, 2))
+    pairs.update(torch.full((3, 1, 2, 2), 5.0))
+    assert pairs.compute().tolist() == [0, 0, 0]
