@@ -21,6 +21,7 @@ from ..tables.oracle import TREATMENTS, main_measure, oracle_table
 from .runs import Runs
 from .text.bibliography import Entry
 from .text.citing import used
+from .text.headline import headline
 from .text.methods import as_text, kinds_phrases, paragraphs
 from .text.numbers import Estimate, KindNumbers, OracleNumbers, kind_numbers, oracle_numbers
 from .text.pitfalls import Pitfall, pitfalls
@@ -28,7 +29,6 @@ from .text.story import (
     answer,
     caveats,
     channel_sentence,
-    headline,
     oracle_sentence,
     search_sentence,
 )

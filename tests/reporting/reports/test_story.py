@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invariance_probe.reporting.reports.text.headline import headline
 from invariance_probe.reporting.reports.text.numbers import (
     Estimate,
     KindNumbers,
@@ -22,7 +23,6 @@ from invariance_probe.reporting.reports.text.story import (
     answer,
     caveats,
     channel_sentence,
-    headline,
     oracle_sentence,
     search_sentence,
     state,
@@ -136,7 +136,7 @@ def test_only_undecided_layers() -> None:
     said = verdict(kind(layer("a", gain=about(0.9, 0.2))))
     assert "leaves open whether" in said
     wide = verdict(kind(layer("a", gain=about(0.5, 0.7))))
-    assert "leaves open whether" in wide and "too wide to tell none from all" in wide
+    assert "leaves open whether" in wide and "too wide to distinguish none from all" in wide
 
 
 def test_an_undecided_layer_is_not_said_to_be_missed_by_the_aligned_ones() -> None:
@@ -169,15 +169,17 @@ def test_what_cannot_be_told_from_nothing_is_said() -> None:
 
 def test_what_is_left_beyond_the_floor_is_said_where_it_is_there() -> None:
     said = verdict(kind(layer("a"), layer("b", gain=about(1.0), excess=about(0.0))))
-    assert "they stay off by 0.90 [0.88, 0.92] of their variance at a" in said
-    assert "stay off" not in verdict(kind(layer(gain=about(1.0), excess=about(0.0))))
+    assert (
+        "stay 0.90 [0.88, 0.92] of the variance farther off than the aligned input's at a" in said
+    )
+    assert "farther off" not in verdict(kind(layer(gain=about(1.0), excess=about(0.0))))
 
 
 def test_what_interpolation_may_leave_is_no_misalignment() -> None:
     said = verdict(kind(layer("a", gain=about(0.9), attribution=about(0.7)), layer("b")))
     assert "does not align b fully" in said
     assert (
-        "at a interpolation alone may leave as much, and denser maps (--dense auto) would tell"
+        "at a interpolation alone may leave as much, and denser maps (--dense auto) would decide"
         in said
     )
     assert state(layer(gain=about(0.9), attribution=about(0.3))) == "partly"
@@ -213,7 +215,7 @@ def test_the_search_is_credited_only_beyond_its_interval() -> None:
     nothing = search_sentence(kind(layer(searched=about(0.01))))
     assert "finds nothing that beats" in nothing
     better = search_sentence(kind(layer("a", searched=about(0.1)), layer("b")))
-    assert better.endswith("nearer than h⁻¹ does at a, by 0.10 [0.08, 0.12] of their variance.")
+    assert better.endswith("h⁻¹, does at a, by 0.10 [0.08, 0.12] of the variance.")
     assert search_sentence(kind(layer(searched=NAN))) == ""
 
 
@@ -269,9 +271,9 @@ def test_the_classifier_is_compared_where_the_differences_allow() -> None:
             treated("c", 0.97, NAN, 0.77, 0.0),
         )
     )
-    assert "worse than nothing at a" in said
-    assert "no detectable difference from nothing at b" in said
-    assert "better than nothing at c" in said
+    assert "worse than doing nothing, at a;" in said
+    assert "no detectable difference from doing nothing, at b;" in said
+    assert "better than doing nothing, at c;" in said
     assert "short of the aligned input at a and b" in said
     assert "with its channels mapped too, 90\u00a0% [88, 92]" in said
     assert "every layer" not in said
@@ -305,7 +307,7 @@ def test_caveats_name_small_samples_and_narrow_gaps() -> None:
     assert any("rough" in one for one in caveats([kind(layer())], 0.95, 12))
     assert not any("rough" in one for one in caveats([kind(layer())], 0.95, 30))
     narrow = caveats([kind(layer(span=Estimate(0.1, 0.05, 0.15)))], 0.95, 100)
-    assert any("conv1" in one and "say little" in one for one in narrow)
+    assert any("conv1" in one and "mean little" in one for one in narrow)
     assert "90\u00a0%" in caveats([], 0.9, 50)[0]
 
 
@@ -356,16 +358,30 @@ FULL_GAIN, HALF_OPEN = Estimate(1.0, 0.96, 1.04), Estimate(0.5, -0.1, 1.1)
 @pytest.mark.parametrize(
     ("gains", "said"),
     [
-        ((about(0.4), about(0.1)), "aligns none of 2 layers under a rotation by 90°."),
-        ((FULL_GAIN, about(0.1)), "aligns 1 of 2 layers under a rotation by 90°."),
-        ((HALF_OPEN, about(0.1)), "aligns none of 2 layers (1 undecided) under a rotation by 90°."),
-        ((about(0.4),), "aligns no layer (conv0) under a rotation by 90°."),
-        ((FULL_GAIN,), "aligns 1 layer (conv0) under a rotation by 90°."),
+        ((about(0.4), about(0.1)), "wins 10 % [8, 12] (conv1) to 40 % [38, 42] (conv0) of what "
+         "moving the input wins; it aligns no layer fully."),
+        ((FULL_GAIN, about(0.1)), "wins 10 % [8, 12] (conv1) to 100 % [96, 104] (conv0) of what "
+         "moving the input wins; it aligns 1 of 2 layers fully."),
+        ((HALF_OPEN, about(0.1)), "wins 10 % [8, 12] of what moving the input wins; it aligns no "
+         "layer fully (1 undecided)."),
+        ((about(-0.4), about(0.1)), "wins at most 10 % [8, 12] (conv1) of what moving the input "
+         "wins and does harm at conv0; it aligns no layer fully."),
+        ((about(0.0), about(0.01)), "wins nothing detectable of what moving the input wins; it "
+         "aligns no layer fully."),
+        ((about(0.4),), "wins 40 % [38, 42] of what moving the input wins; it does not align conv0 "
+         "fully."),
+        ((FULL_GAIN,), "wins 100 % [96, 104] of what moving the input wins; it aligns conv0 "
+         "fully."),
+        ((HALF_OPEN,), "wins an undecided share of what moving the input wins; whether it aligns "
+         "conv0 fully is undecided."),
     ],
-)
-def test_the_headline_counts_the_layers_that_are_aligned(gains: Any, said: str) -> None:
+)  # fmt: skip
+def test_the_headline_says_what_moving_wins_and_how_many_layers_are_aligned(
+    gains: Any, said: str
+) -> None:
     layers = [layer(f"conv{number}", gain=gain) for number, gain in enumerate(gains)]
-    assert headline([kind(*layers)], []) == f"Moving the feature maps back {said}"
+    head = "Under a rotation by 90°, moving the feature maps back "
+    assert headline([kind(*layers)], []).replace("\u00a0", " ") == head + said
 
 
 def test_the_headline_says_what_it_is_worth_to_the_classifier() -> None:
@@ -375,6 +391,12 @@ def test_the_headline_says_what_it_is_worth_to_the_classifier() -> None:
         "The classifier is right for 99 % of the images as they are, for 20 % under a rotation by "
         "90°, for 10 % at best with a layer's maps moved back, and for 97 % with the input moved "
         "back."
+    )
+    scaled = oracle(*layers, kind="scaling", transforms=("scaling:2",), parameters=(2.0,))
+    more = headline([], [oracle(*layers), oracle(*layers), scaled]).replace("\u00a0", " ")
+    assert more == (
+        f"{said} Under a scaling by 2 it is right for 20 % of the images, for 10 % at best with a "
+        "layer's maps moved back, and for 97 % with the input moved back."
     )
     said = headline([], [oracle(*layers, measure="agreement")])
     assert "keeps its answer for 20\u00a0% of the images under" in said and "99" not in said

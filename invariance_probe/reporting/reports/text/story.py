@@ -26,6 +26,7 @@ FEW, SMALL = 10, 30
 
 FULL = 0.95  # gain from which alignment counts as nearly full
 EXPLAINED = 0.5  # attribution from which what is left may be the instrument's
+_INVERSE = "moving them back by the inverse of the image's transformation, h⁻¹"
 NARROW_GAP = 0.2  # residual between nothing done and floor below which shares of it say little
 
 
@@ -53,46 +54,9 @@ def state(layer: LayerNumbers) -> str:
     return "nearly" if gain.low >= FULL else "partly"
 
 
-def headline(kinds: Sequence[KindNumbers], oracles: Sequence[OracleNumbers]) -> str:
-    """The answer in one breath: how many layers are aligned, and what that is worth."""
-    aligned = [text for numbers in kinds if (text := _aligned(numbers))]
-    said = [f"Moving the feature maps back aligns {joined(aligned)}."] if aligned else []
-    worth = [text for numbers in oracles[:1] if (text := _worth(numbers))]
-    return " ".join([*said, *worth]) or "These images allow no answer."
-
-
-def _aligned(numbers: KindNumbers) -> str:
-    """How many layers the inverse aligns fully under a kind; nothing where none can be read."""
-    states = [state(layer) for layer in numbers.layers]
-    read = [one for one in states if one != "unread"]
-    if numbers.images < FEW or not read:
-        return ""
-    full, undecided = read.count("full"), sum(one in ("open", "wide", "grid") for one in read)
-    of = f"of {len(states)} layers" if len(states) > 1 else f"layer ({numbers.layers[0].layer})"
-    count = str(full or ("none" if len(states) > 1 else "no"))
-    open_ = f" ({undecided} undecided)" if undecided else ""
-    return f"{count} {of}{open_} {_amid(numbers, brief=True)}"
-
-
-def _worth(numbers: OracleNumbers) -> str:
-    """What the classifier knows as it is, transformed, with maps and with the input moved back."""
-    known = [one.inverse for one in numbers.layers if one.inverse.known]
-    if numbers.images < FEW or not known:
-        return ""
-    labelled = numbers.measure == "accuracy"
-    before = f"{percent(numbers.untransformed)} of the images as they are, for " if labelled else ""
-    best = percent(max(one.value for one in known))
-    return (
-        f"The classifier {'is right' if labelled else 'keeps its answer'} for {before}"
-        f"{percent(numbers.nothing.value)} {'' if labelled else 'of the images '}"
-        f"{_amid(numbers, brief=True)}, for {best} at best with a layer's maps moved back, and "
-        f"for {percent(numbers.input_aligned.value)} with the input moved back."
-    )
-
-
 def verdict(numbers: KindNumbers) -> str:
     """Whether moving the maps back undoes a kind of transformation, over all layers."""
-    head = _under(numbers)
+    head = under(numbers)
     if numbers.images < FEW:
         return (
             f"{head}, no statement is made: {numbers.images} evaluation images are too few "
@@ -117,7 +81,9 @@ def verdict(numbers: KindNumbers) -> str:
     if named("open") and len(named("open")) < among:
         clauses.append(f"full alignment is not excluded at {phrase('open')}")
     if named("wide"):
-        clauses.append(f"at {phrase('wide')} the intervals are too wide to tell none from all")
+        clauses.append(
+            f"at {phrase('wide')} the intervals are too wide to distinguish none from all"
+        )
     clauses.append(_won(read))
     if named("none"):
         clauses.append(f"at {phrase('none')} that is not distinguishable from nothing done")
@@ -127,19 +93,20 @@ def verdict(numbers: KindNumbers) -> str:
     if named("grid"):
         clauses.append(
             f"at {phrase('grid')} interpolation alone may leave as much, and denser maps "
-            "(--dense auto) would tell"
+            "(--dense auto) would decide"
         )
     if named("unread"):
         clauses.append(f"{phrase('unread')} cannot be read: aligning the input wins nothing there")
     return f"{head}, moving the feature maps back {'; '.join(clauses)}."
 
 
-def _under(numbers: KindNumbers | OracleNumbers) -> str:
-    said = _amid(numbers)
+def under(numbers: KindNumbers | OracleNumbers, *, brief: bool = False) -> str:
+    """`amid` at the beginning of a sentence."""
+    said = amid(numbers, brief=brief)
     return said[0].upper() + said[1:]
 
 
-def _amid(numbers: KindNumbers | OracleNumbers, *, brief: bool = False) -> str:
+def amid(numbers: KindNumbers | OracleNumbers, *, brief: bool = False) -> str:
     """In which run and under what, within a sentence; `brief` leaves out how many and how far."""
     if brief and len(numbers.transforms) > 1:
         moves = plural(numbers.kind)
@@ -168,7 +135,7 @@ def _lead(named: Callable[..., list[str]], phrase: Callable[..., str], among: in
 
 def _won(read: Sequence[LayerNumbers]) -> str:
     what = "of what aligning the input wins over nothing done"
-    return f"it wins {_span(read, lambda one: one.gain)} {what}"
+    return f"it wins {span(read, lambda one: one.gain)} {what}"
 
 
 def _left(layers: Sequence[LayerNumbers]) -> list[str]:
@@ -180,8 +147,8 @@ def _left(layers: Sequence[LayerNumbers]) -> list[str]:
         "" if len(behind) == len(layers) else f" at {layers_phrase(_names(behind), len(layers))}"
     )
     return [
-        f"beyond the aligned input they stay off by {_residuals([one.excess for one in behind])} "
-        f"of their variance{where}"
+        f"the moved maps stay {_residuals([one.excess for one in behind])} of the variance farther "
+        f"off than the aligned input's{where}"
     ]
 
 
@@ -191,17 +158,17 @@ def ledger_sentence(numbers: KindNumbers) -> str:
     if not read or numbers.images < FEW:
         return ""
     said = (
-        f"{_under(numbers)}, the map moved back predicts {_span(read, lambda one: one.space)} of "
-        "the variance of the original's map beyond what the position alone tells, the map of the "
-        f"input moved back {_span(read, lambda one: one.by_input)}"
+        f"{under(numbers)}, the map moved back predicts {span(read, lambda one: one.space)} of "
+        "the variance of the original's map beyond what the position alone predicts, the map of "
+        f"the input moved back {span(read, lambda one: one.by_input)}"
     )
     mapped = [one for one in read if one.channels.known]
     if mapped:
         where = (
             "" if len(mapped) == len(read) else f" at {layers_phrase(_names(mapped), len(read))}"
         )
-        said += f"; any map of the channels adds {_span(mapped, lambda one: one.channels)}{where}"
-        said += f", and {_span(mapped, lambda one: one.lost)} is lost to all of them"
+        said += f"; any map of the channels adds {span(mapped, lambda one: one.channels)}{where}"
+        said += f", and {span(mapped, lambda one: one.lost)} is lost to all of them"
     return f"{said}."
 
 
@@ -215,18 +182,18 @@ def search_sentence(numbers: KindNumbers) -> str:
         {"similarity": "similarities", "rotation": "rotations", "affine": "affine maps"}.get(f, f)
         for f in numbers.families
     )
-    head = f"{_under(numbers)}, a search over {'all ' + family if family else 'a family'}"
+    head = f"{under(numbers)}, a search over {'all ' + family if family else 'a family'}"
     better = [layer for layer in known if layer.searched.positive]
     if not better:
         where = layers_phrase([layer.layer for layer in known], among)
-        return f"{head} finds nothing that beats moving back by h⁻¹ on other images ({where})."
+        return f"{head} finds nothing that beats {_INVERSE}, on other images ({where})."
     most = max(better, key=lambda layer: layer.searched.value)
     where = layers_phrase([layer.layer for layer in better], among)
     up_to = "" if len(better) == 1 else "up to "
     at = f" at {most.layer}" if len(better) > 1 else ""
     return (
-        f"{head} finds transformations that bring the maps nearer than h⁻¹ does at {where}, by "
-        f"{up_to}{interval(most.searched)} of their variance{at}."
+        f"{head} finds transformations that bring the maps nearer than {_INVERSE}, does "
+        f"at {where}, by {up_to}{interval(most.searched)} of the variance{at}."
     )
 
 
@@ -237,7 +204,7 @@ def channel_sentence(numbers: KindNumbers) -> str:
     among = len(numbers.layers)
     known = [layer for layer in numbers.layers if layer.linear.known and layer.relieved.known]
     undetermined = [layer.layer for layer in numbers.layers if layer not in known]
-    head = f"{_under(numbers)}, with the maps moved back,"
+    head = f"{under(numbers)}, with the maps moved back,"
     if not known:
         return f"{head} maps between channels are not determined: too few samples."
     # A map that predicts each channel's mean has residual 1 and knows nothing of the image.
@@ -249,7 +216,7 @@ def channel_sentence(numbers: KindNumbers) -> str:
     clauses = []
     if telling:
         where = "" if len(telling) == among else f" at {layers_phrase(_names(telling), among)}"
-        explained = _span(telling, lambda one: _complement(one.linear))
+        explained = span(telling, lambda one: _complement(one.linear))
         before = _residuals([layer.inverse for layer in telling])
         clauses.append(
             f"a linear map of the channels fitted on other images explains {explained} of the "
@@ -271,13 +238,13 @@ def oracle_sentence(numbers: OracleNumbers) -> str:
     labelled = numbers.measure == "accuracy"
     if numbers.images < FEW:
         return (
-            f"{_under(numbers)}, no statement is made on the classifier: {numbers.images} "
+            f"{under(numbers)}, no statement is made on the classifier: {numbers.images} "
             "evaluation images are too few."
         )
     what = "is right" if labelled else "keeps its answer"
     beside = f" ({percent(numbers.untransformed)} untransformed)" if labelled else ""
     head = (
-        f"{_under(numbers)}, the classifier {what} for {share(numbers.nothing)} of the images with "
+        f"{under(numbers)}, the classifier {what} for {share(numbers.nothing)} of the images with "
         f"nothing done and for {share(numbers.input_aligned)} with the input aligned{beside}"
     )
     known = [layer for layer in numbers.layers if layer.inverse.known]
@@ -285,7 +252,7 @@ def oracle_sentence(numbers: OracleNumbers) -> str:
         return f"{head}."
     among = len(numbers.layers)
     clauses = [
-        "a transformer that moves one layer's maps back perfectly reaches "
+        "a spatial transformer that moves one layer's maps back perfectly reaches "
         f"{_treated(known, lambda one: one.inverse)}"
     ]
     hurts = [layer.layer for layer in known if layer.over_nothing.negative]
@@ -296,9 +263,9 @@ def oracle_sentence(numbers: OracleNumbers) -> str:
     judged = [
         f"{word} {layers_phrase(names, among)}"
         for names, word in (
-            (hurts, "worse than nothing at"),
-            (same, "no detectable difference from nothing at"),
-            (helps, "better than nothing at"),
+            (hurts, "worse than doing nothing, at"),
+            (same, "no detectable difference from doing nothing, at"),
+            (helps, "better than doing nothing, at"),
         )
         if names
     ]
@@ -309,7 +276,7 @@ def oracle_sentence(numbers: OracleNumbers) -> str:
         judged.append(f"short of the aligned input at {layers_phrase(short, among)}")
     if ahead:
         judged.append(f"beyond the aligned input at {layers_phrase(ahead, among)}")
-    clauses[0] += f" ({', '.join(judged)})" if judged else ""
+    clauses[0] += f" ({'; '.join(judged)})" if judged else ""
     mapped = [layer for layer in known if layer.linear.known]
     if mapped:
         clauses.append(f"with its channels mapped too, {_treated(mapped, lambda one: one.linear)}")
@@ -360,7 +327,7 @@ def caveats(
     if narrow:
         out.append(
             f"At {joined(narrow)} aligning the input wins less than {NARROW_GAP:g} of the "
-            "variance: shares of so little say little."
+            "variance: shares of so little mean little."
         )
     return out
 
@@ -373,7 +340,7 @@ def _complement(estimate: Estimate) -> Estimate:
     return Estimate(1 - estimate.value, 1 - estimate.high, 1 - estimate.low)
 
 
-def _span(layers: Sequence[Layer], of: Callable[[Layer], Estimate]) -> str:
+def span(layers: Sequence[Layer], of: Callable[[Layer], Estimate]) -> str:
     """The least and the largest of the layers, each with interval and name."""
     ordered = sorted(layers, key=lambda one: of(one).value)
     least, most = ordered[0], ordered[-1]
