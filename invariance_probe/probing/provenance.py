@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -44,10 +44,11 @@ def describe_run(
     `config` is the description from which the run can be replayed, if there is one.
     """
     module = network.module if isinstance(network, Network) else network
-    preprocessing, guesses = "", list[str]()
+    preprocessing, guesses, canvas_guessed = "", list[str](), False
     if isinstance(network, Network):
         given = _given(network, images, inputs, config)
         preprocessing, guesses = _preprocessing(network, given)
+        canvas_guessed = "canvas" in network.guessed and "canvas" not in given
     return {
         "software": {"name": "invariance_probe", "version": __version__},
         "config": config,
@@ -107,7 +108,7 @@ def describe_run(
         "warnings": [
             *(network.warnings if isinstance(network, Network) else ()),
             *guesses,
-            *_warnings(module, images, states, moves, halves[1]),
+            *_warnings(module, images, states, moves, halves[1], advise_size=not canvas_guessed),
         ],
     }
 
@@ -176,8 +177,8 @@ def _preprocessing(network: Network, given: dict[str, Any]) -> tuple[str, list[s
     values |= {n: " ".join(f"{v:g}" for v in getattr(network, n)) for n in ("mean", "std")}
     said = ", ".join(f"{name} {values[name]}" for name in left)
     return network.preprocessing_with(**given), [
-        f"preprocessing: {said} guessed, because the factory states none; give the network's own, "
-        "or return a Network from the factory"
+        f"preprocessing: {said} guessed, because the factory states none; give the network's own "
+        "(--canvas, --mean, --std), or return a Network from the factory"
     ]
 
 
@@ -193,6 +194,8 @@ def _warnings(
     states: Sequence[LayerState],
     moves: Sequence[Transform],
     evaluated: int,
+    *,
+    advise_size: bool,
 ) -> list[str]:
     found = [f"images: {note}" for note in images.notes]
     turned = any(move.kind not in ("identity", "translation") for move in moves)
@@ -201,13 +204,13 @@ def _warnings(
         for state in states
         if turned and max(map(abs, state.frame.centre_offset)) > 1e-3
     }
-    sizes = (
-        nearest_aligned_sizes(module, list(off), images.canvas, images.channels, off) if off else {}
-    )
+    sizes: Mapping[str, tuple[int, int] | None] = {}
+    if off and advise_size:  # one pixel more than a guess is no advice
+        sizes = nearest_aligned_sizes(module, list(off), images.canvas, images.channels, off)
     for state in states:
         dx, dy = state.frame.centre_offset
         if state.name in off:
-            size = sizes[state.name]
+            size = sizes.get(state.name)
             remedy = f"; input {size[0]}x{size[1]} removes it" if size else ""
             found.append(
                 f"grid of {state.name}: the map's centre lies ({dx:g}, {dy:g}) px off the image's "

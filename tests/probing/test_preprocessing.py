@@ -22,6 +22,9 @@ FACTORY = """
 from torch import nn
 def grey():
     return nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU())
+def halved():
+    return nn.Sequential(nn.Conv2d(1, 2, 3, 2, padding=1))
+
 def colour():
     return nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU())
 """
@@ -51,7 +54,7 @@ def test_a_run_states_what_it_used(own: str) -> None:
     assert text == "28x28 px, mean 0, std 1; canvas, mean and std guessed"
     assert said == [
         "preprocessing: canvas 28x28, mean 0, std 1 guessed, because the factory states none; "
-        "give the network's own, or return a Network from the factory"
+        "give the network's own (--canvas, --mean, --std), or return a Network from the factory"
     ]
     text, said = stated(network, canvas=(20, 20), std=(0.5,))
     assert text == "20x20 px, mean 0, std 0.5; canvas and std as given; mean guessed"
@@ -62,6 +65,18 @@ def test_a_run_states_what_it_used(own: str) -> None:
     assert said == []
     text, said = stated("mnist_cnn", "conv1")
     assert (text.partition(";")[0], said) == ("28x28 px, mean 0.1307, std 0.3081", [])
+
+
+@pytest.mark.parametrize(("canvas", "advised"), [(None, False), ((28, 28), True)])
+def test_no_canvas_is_advised_in_place_of_a_guessed_one(
+    own: str, canvas: tuple[int, int] | None, advised: bool
+) -> None:
+    config = ProbeConfig(
+        f"{own}:halved", ("*",), "rotation:90", number=8, canvas=canvas,
+        options=Options(resamples=10, channels=False),
+    )  # fmt: skip
+    (grid,) = [one for one in run_config(config).warnings if one.startswith("grid of")]
+    assert ("removes it" in grid) is advised
 
 
 def test_the_list_of_layers_states_the_canvas_it_shows(own: str) -> None:

@@ -54,7 +54,8 @@ def markdown(said: Content, figures: Sequence[Illustration], folder: str, suffix
     out.append("## Pitfalls that applied")
     for pit in said.pitfalls:
         seen = "\n".join(f"- {plain(line)}" for line in pit.seen)
-        out += [f"### {pit.title}", seen, f"{plain(pit.means)} *What to do:* {plain(pit.remedy)}"]
+        out += [f"### {pit.title}", seen]
+        out += [f"{plain(pit.means)} *What to do:* {plain(pit.remedy)}"] if pit.means else []
     if not said.pitfalls:
         out.append("None of the known ones showed itself.")
     out += ["## Methods", *map(plain, said.methods.strip().split("\n\n")), "## Provenance"]

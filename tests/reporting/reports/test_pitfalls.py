@@ -20,7 +20,9 @@ def plain(make_result: Callable[..., Result]) -> Result:
     ("warning", "title"),
     [
         ("images: beyond the source of 28x28 the border is filled with 0", "Borders"),
-        ("images: 1 of 60 lie outside the folder, behind links (a.png)", "Remarks on the images"),
+        ("images: 1 of 60 lie outside the folder, behind links (a.png)", "Images behind links"),
+        ("images: 1 of 60 cannot be decoded (a.png)", "Remarks on the images"),
+        ("preprocessing: canvas 28x28 guessed, because", "Canvas or normalisation guessed"),
         ("grid of conv1: the map's centre lies (0.5, 0.5) px off", "Grid offset"),
         ("frame of conv1: estimated from gradients", "Frame estimated"),
         ("cells of conv1: only 4 of 100 stay inside", "Few cells"),
@@ -28,7 +30,6 @@ def plain(make_result: Callable[..., Result]) -> Result:
         ("channels of conv1: 3 of 64 never vary", "Channels that never vary"),
         ("channel maps of conv1: not determined", "Channel maps not determined"),
         ("checkpoint: two names differ", "Remarks on the checkpoint"),
-        ("something new", "Other remarks"),
     ],
 )
 def test_every_warning_is_explained(plain: Result, warning: str, title: str) -> None:
@@ -36,6 +37,16 @@ def test_every_warning_is_explained(plain: Result, warning: str, title: str) -> 
     (found,) = [one for one in pitfalls([("run", result)], []) if one.title.startswith(title)]
     assert found.seen and found.seen[0] in warning
     assert found.means and found.remedy
+
+
+def test_an_unknown_warning_speaks_for_itself_and_a_guess_comes_before_borders(
+    plain: Result,
+) -> None:
+    said = ["something new", "grid of conv1: off", "preprocessing: mean 0 guessed, because"]
+    result = replace(plain, provenance=dict(plain.provenance, warnings=said))
+    guess, grid, other = pitfalls([("run", result)], [])
+    assert (guess.title, grid.seen) == ("Canvas or normalisation guessed", ("grid of conv1: off",))
+    assert other.seen == ("something new",) and not other.means + other.remedy
 
 
 def test_a_warning_of_several_runs_is_said_once(plain: Result) -> None:

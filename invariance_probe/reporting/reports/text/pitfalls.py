@@ -24,18 +24,26 @@ class Pitfall:
     remedy: str
 
 
-_NOTED = "images noted"  # of a folder: links, damaged files, labels; not of borders
-_BORDER = "beyond the source"
+_NOTED = "images noted"  # of a folder: damaged files, labels; not of borders or links
+_LINKED = "images linked"
+_BORDER, _LINK = "beyond the source", "behind links"
 
 # Title, what it means, what to do; by how the warning of a result begins.
 _KNOWN = {
     "purity": (
-        "The network is no function of the one image",
+        "The network is not a function of the one image",
         "The same image has other maps when it is shown again, after other images or beside "
         "others. Residuals contain that difference, also where nothing moved: the identity and "
         "quarter turns of the aligned input, which are 0 otherwise, show some of it.",
         "Do what the remark says and probe again; where the randomness is meant, read every "
         "number against its floor and the identity.",
+    ),
+    "preprocessing": (
+        "Canvas or normalisation guessed",
+        "Nobody said how the network's images were made, so usual values stood in. At another size "
+        "or normalisation than in its training a network answers otherwise, and so do all numbers.",
+        "Give what the network was trained with: --canvas, --mean and --std, or a factory that "
+        "returns a Network with them.",
     ),
     "images": (
         "Borders: no real content beyond the image",
@@ -47,9 +55,14 @@ _KNOWN = {
     ),
     _NOTED: (
         "Remarks on the images",
-        "Not everything that was there was measured, or not as it was there.",
+        "Some images were left out, or changed before they were measured, as the remark says.",
         "See that what was left out or changed was meant to be; the hash below names the images "
         "that were measured.",
+    ),
+    _LINKED: (
+        "Images behind links",
+        "Links in the folder lead to files elsewhere. They were measured like the others.",
+        "Nothing, if you made the links; whoever repeats the measurement needs those files too.",
     ),
     "borders": (
         "Borders: padding is seen in compared cells",
@@ -79,7 +92,7 @@ _KNOWN = {
     ),
     "sample": (
         "Few images",
-        "Bootstrap intervals of few images are rough, and usually too narrow.",
+        "Intervals are wide, and rough themselves: few images say little about their own spread.",
         "Use at least 60 images (30 on each side of the split); a few hundred are better.",
     ),
     "channels": (
@@ -124,7 +137,7 @@ _KNOWN = {
     ),
 }  # fmt: skip
 _SAMPLES = 20  # for each channel
-_OTHER = ("Other remarks", "See the remark.", "See docs/pitfalls.md.")
+_OTHER = ("Other remarks", "", "")  # they speak for themselves
 
 
 def pitfalls(
@@ -140,7 +153,7 @@ def pitfalls(
             # The title says what a remark on all layers is about.
             text = (kind and not warning.layer and warning.said) or warning
             if kind == "images" and _BORDER not in warning:
-                kind = _NOTED
+                kind = _LINKED if _LINK in warning else _NOTED
             said_by.setdefault((kind, text), []).append(name)
     for (kind, text), names in said_by.items():
         where = f" ({joined(names)})" if several and len(names) < len(results) else ""
@@ -240,8 +253,8 @@ def _of_search(result: Result, where: str) -> list[Pitfall]:
                 "The best alignment is not unique",
                 (f"{joined(ambiguous)}: another movement is about as good{where}",),
                 "Symmetric content or indifferent features let different movements do equally "
-                "well. Residuals are not touched by that; the angle or scale found is.",
-                "Make nothing of the distance from h⁻¹ at these layers.",
+                "well. That does not affect residuals; it does affect the angle or scale found.",
+                "Read nothing into the distance from h⁻¹ at these layers.",
             )
         )
     return out
