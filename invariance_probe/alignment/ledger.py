@@ -3,8 +3,8 @@
 With x the maps that are given (moved back by h⁻¹, say) and y the originals', four predictions of
 y are nested: the mean map of each cell; that plus one gain per channel times x; plus any C x C map
 of x at the cell; plus any map of x's leading components at the 8 cells around it. Both maps count
-from their mean maps. What each wins over the one before, on held-out images, adds up with what is
-lost to the variance of y.
+from their mean maps, as far as images left out confirm these. What each wins over the one before,
+on held-out images, adds up with what is lost to the variance of y.
 """
 
 from __future__ import annotations
@@ -122,6 +122,32 @@ class LedgerMoments:
             target=self.target[own].sum(0) - (y_mean * (2 * y_sum - n * y_mean)).sum(1),
         )
 
+    def _held(self, folds: Sequence[int], weights: Sequence[Tensor | None]) -> float:
+        """How much of the mean map of what a prediction leaves is there in images left out too.
+
+        `weights` (C, width or less) predict without each of the folds, None not at all. The mean
+        map of few images holds their noise: the factor, 0 to 1, is that on its departure from the
+        means of its channels with which it predicts each fold best from the others.
+        """
+        won, size = 0.0, 0.0
+        for fold, own in zip(folds, weights, strict=True):
+            means = self._means([other for other in folds if other != fold])
+            number = self.images[fold]
+            middle = _about_channels(means[0], self.cells)
+            left = _about_channels(means[1] - self._predicted(own, middle), self.cells)
+            given = self.given[fold] - number * (means[0] - middle)
+            out = self.original[fold] - self._predicted(own, given * self.cells.flatten())
+            won += float((left * out).sum())
+            size += float(number * left.square().sum())
+        return min(max(won / size, 0.0), 1.0) if size > 0 else 1.0
+
+    def _predicted(self, weights: Tensor | None, maps: Tensor) -> Tensor:
+        """What weights predict from one map (C, cells)."""
+        if weights is None:
+            return torch.zeros_like(maps)
+        given = maps.reshape(self.channels, *self.cells.shape)
+        return _applied(_split(weights), self.basis, given[None])[0].flatten(1)
+
     def _means(self, folds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Mean maps (C, cells) of x and of y over some folds."""
         own = list(folds)
@@ -153,7 +179,9 @@ class Ledger:
     is a channel map together with a kernel (C, k, 3, 3) on the components `basis` (C, k). None
     where fewer than 10 samples (images x cells) for each number that predicts would decide.
     `ridges` are those that held-out folds chose, fractions of the mean variance; infinite where
-    the part before predicts as well.
+    the part before predicts as well. `held` are, by part, how much (0 to 1) of the mean map of
+    what is left predicts too; the rest of its departure from the channels' means is noise of few
+    images.
     """
 
     mean_given: Tensor
@@ -163,6 +191,7 @@ class Ledger:
     around: tuple[Tensor, Tensor] | None
     basis: Tensor
     ridges: dict[str, float]
+    held: dict[str, float]
 
     def errors(self, given: Tensor, original: Tensor, cells: Tensor) -> Tensor:
         """Σ over cells and channels of (prediction − original)², (N, 4): a column a part.
@@ -174,16 +203,37 @@ class Ledger:
         y = original - self.mean_original.to(original) * mask
         lost = torch.full((len(given),), torch.nan, dtype=torch.float64, device=given.device)
         columns = [lost] * len(PARTS)
-        columns[0] = squared_errors(torch.zeros_like(y), y, mask)
-        columns[1] = squared_errors(x * self.gain.to(x)[:, None, None], y, mask)
-        if self.channel_map is not None:
-            columns[2] = squared_errors(_mapped(self.channel_map, x), y, mask)
-        if self.around is not None:
-            channel_map, kernel = self.around
-            leading = _mapped(self.basis.T, x)
-            predicted = _mapped(channel_map, x) + F.conv2d(leading, kernel.to(x), padding=1)
-            columns[3] = squared_errors(predicted, y, mask)
+        for number, part in enumerate(PARTS):
+            if part in self.held:
+                predicted = self._part(part, x) - self._noise(part, mask)
+                columns[number] = squared_errors(predicted, y, mask)
         return torch.stack(columns, dim=1)
+
+    def _part(self, part: str, maps: Tensor) -> Tensor:
+        """What a part predicts of y from x (N, C, rows, columns), both from their mean maps."""
+        if part == "position":
+            return torch.zeros_like(maps)
+        if part == "space":
+            return maps * self.gain.to(maps)[:, None, None]
+        return _applied(self._weights[part], self.basis, maps)
+
+    @property
+    def _weights(self) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Channel map, and kernel where there is one, of the parts that have them."""
+        weights: dict[str, tuple[Tensor, Tensor | None]] = {}
+        if self.channel_map is not None:
+            weights["channels"] = self.channel_map, None
+        if self.around is not None:
+            weights["neighbourhood"] = self.around
+        return weights
+
+    def _noise(self, part: str, mask: Tensor) -> Tensor:
+        """What of the mean map of that which a part leaves does not predict (C, rows, columns)."""
+        if self.held[part] == 1:
+            return torch.zeros_like(mask)
+        given, original = self.mean_given.to(mask), self.mean_original.to(mask)
+        own = self._part(part, _about_channels(given, mask)[None])[0]
+        return (1 - self.held[part]) * _about_channels(original - own, mask)
 
 
 def leading(maps: Tensor) -> Tensor:
@@ -198,6 +248,29 @@ def leading(maps: Tensor) -> Tensor:
     rows = maps.flatten(1).double()
     rows = rows - rows.mean(1, keepdim=True)
     return torch.linalg.eigh(rows @ rows.T).eigenvectors[:, -_LEADING:].contiguous()
+
+
+def _about_channels(mean: Tensor, cells: Tensor) -> Tensor:
+    """A mean map (C, ...) less the mean of each channel over the compared cells, 0 outside."""
+    flat, inside = mean.flatten(1), cells.flatten().to(mean)
+    about = (flat - (flat * inside).sum(1, keepdim=True) / inside.sum()) * inside
+    return about.reshape(mean.shape)
+
+
+def _split(weights: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weights (C, C or width) as a channel map and a kernel on the cells around."""
+    channels = len(weights)
+    around = weights[:, channels:]
+    return weights[:, :channels], _as_kernel(around) if around.shape[1] else None
+
+
+def _applied(weights: tuple[Tensor, Tensor | None], basis: Tensor, maps: Tensor) -> Tensor:
+    """Maps (N, C, rows, columns) under a channel map, and a kernel on their components."""
+    channel_map, kernel = weights
+    predicted = _mapped(channel_map, maps)
+    if kernel is None:
+        return predicted
+    return predicted + F.conv2d(_mapped(basis.T, maps), kernel.to(maps), padding=1)
 
 
 def _mapped(channel_map: Tensor, maps: Tensor) -> Tensor:
@@ -229,20 +302,26 @@ def fit_ledger(moments: LedgerMoments) -> Ledger:
 
     gain, gains, ridges["space"] = _gains(whole, splits, c)
     channel_map, around = None, None
+    without: dict[str, Sequence[Tensor | None]] = {"position": [None] * len(splits)}
+    without["space"] = [torch.diag(g) for g in gains]
     if samples >= _SAMPLES * c:
         before, befores = torch.diag(gain), [torch.diag(g) for g in gains]
         narrow = [(_first(one, c), _first(other, c)) for one, other in splits]
         channel_map, maps, ridges["channels"] = ridge_about(
             _first(whole, c), narrow, before, befores
         )
+        without["channels"] = maps
         if samples >= _SAMPLES * moments.width:
             wide = moments.width
             before, befores = _widened(channel_map, wide), [_widened(m, wide) for m in maps]
-            weights, _, ridges["neighbourhood"] = ridge_about(whole, splits, before, befores)
+            weights, each, ridges["neighbourhood"] = ridge_about(whole, splits, before, befores)
             around = weights[:, :c], _as_kernel(weights[:, c:])
+            without["neighbourhood"] = each
     kept = torch.float64 if moments._wide else torch.float32
     given, original = (mean.to(kept).reshape(shape) for mean in means)
-    return Ledger(given, original, gain, channel_map, around, moments.basis, ridges)
+    seen = filled if len(splits) else []
+    held = {part: moments._held(seen, weights) for part, weights in without.items()}
+    return Ledger(given, original, gain, channel_map, around, moments.basis, ridges, held)
 
 
 def _gains(

@@ -132,6 +132,41 @@ def test_few_images_determine_no_channel_map() -> None:
     assert len(PARTS) == errors.shape[1]
 
 
+def test_a_mean_map_of_noise_is_drawn_to_the_channels_means() -> None:
+    generator = torch.Generator().manual_seed(5)
+    y = torch.randn(8, C, SIDE, SIDE, generator=generator, dtype=torch.float64) + 3
+    moments = LedgerMoments(ALL, BASIS)
+    moments.update(y, y, folds(8))
+    assert fit_ledger(moments).held["position"] < 0.1
+    mean_map = 100 * torch.randn(C, SIDE, SIDE, generator=generator, dtype=torch.float64)
+    moments = LedgerMoments(ALL, BASIS)
+    moments.update(y + mean_map, y + mean_map, folds(8))
+    found = fit_ledger(moments)
+    assert found.held["position"] > 0.999
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.1, 0.3, 1.0])
+def test_few_images_predict_no_worse_by_position_than_channels_means(signal: float) -> None:
+    """The factor is that of least error, n s²/(n s² + 1) for noise of variance 1, and no loss."""
+    generator = torch.Generator().manual_seed(7)
+    images = 9
+    mean_map = signal * torch.randn(64, SIDE, SIDE, generator=generator, dtype=torch.float64)
+    new = mean_map[None] + torch.randn(
+        400, 64, SIDE, SIDE, generator=generator, dtype=torch.float64
+    )
+    y = mean_map[None] + torch.randn(
+        images, 64, SIDE, SIDE, generator=generator, dtype=torch.float64
+    )
+    moments = LedgerMoments(ALL, torch.eye(64)[:, :2])
+    moments.update(y, y, folds(images))
+    found = fit_ledger(moments)
+    best = images * signal**2 / (images * signal**2 + 1)
+    assert found.held["position"] == pytest.approx(best, abs=0.1)
+    left = found.errors(new, new, ALL).sum(0)[0]
+    channel = new.mean((0, 2, 3), keepdim=True)
+    assert left <= 1.01 * (new - channel).square().sum()
+
+
 def test_a_channel_that_never_varies_is_predicted_by_its_mean() -> None:
     x, new = maps(0), maps(1)
     x[:, 1], new[:, 1] = 2.0, 2.0
