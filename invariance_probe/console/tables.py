@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 LEDGER = (
     "ledger: what predicts the original's map on images that decided nothing: position (the mean "
     "map alone), space (the map given, with a gain per channel), channels (any map among the "
-    "channels of a cell), neighbourhood (any filter of 3x3 cells); – is not determined by so few "
-    "images, and counts as lost. From the maps moved back; from the input moved back (what is "
-    "lost there is the instrument's); from another image (what comes by chance)"
+    "channels of a cell), neighbourhood (any filter of 3x3 cells); – is what so few images do "
+    "not determine: it is undetermined, or lost. From the maps moved back; from the input moved "
+    "back (what is lost there is the instrument's); from another image (what comes by chance)"
 )
 GAIN = (
     "gain: what moving the maps back wins over nothing done, as a share of what aligning the "
@@ -127,14 +127,15 @@ def _gathered(warnings: Iterable[Remark]) -> list[str]:
 
 def ledger(result: Result, transform: str, width: int = 80) -> Table | None:
     """What predicts each layer's maps under one transform, part by part, in percent."""
-    from ..probing.ladder.shares import LOST
+    from ..probing.ladder.shares import UNDETERMINED
 
     rows = result.ledger
     rows = rows[rows["transform"] == transform] if len(rows) else rows
     if not len(rows):
         return None
-    parts = list(dict.fromkeys(rows["part"]))
-    heads = {"neighbourhood": "neigh-\nbourhood", LOST: "lost"}
+    open_ = rows["part"].eq(UNDETERMINED) & rows["share"].ne(0)
+    parts = [part for part in dict.fromkeys(rows["part"]) if part != UNDETERMINED or open_.any()]
+    heads = {"neighbourhood": "neigh-\nbourhood", UNDETERMINED: "undeter-\nmined"}
     columns = [Column("layer", overflow="fold"), Column("predicted from", no_wrap=True)]
     columns += [Column(heads.get(part, part), justify="right", no_wrap=True) for part in parts]
     shown = _table(f"Ledger under {transform} (% of the original's variance)", *columns)

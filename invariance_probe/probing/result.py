@@ -51,8 +51,9 @@ class Result:
     tuning : response of every channel under every transform.
     composition : held-out residuals of composed channel maps, and closure after a full turn.
     ledger : one row per layer, transform, source and part: the share of the original's variance
-        that `part` predicts ("position", "space", "channels", "neighbourhood", and what is "lost";
-        they add up to 1) from the maps of `source` ("maps moved", "input moved", "another image").
+        that `part` predicts ("position", "space", "channels", "neighbourhood", and what is "lost",
+        or "undetermined" with so few images; they add up to 1) from the maps of `source` ("maps
+        moved", "input moved", "another image").
     bounds : in-sample bound over all linear operators on positions, rank, regularisation.
     errors : sums of squared errors, (layers, transforms, rungs, evaluation images).
     variance : sums of squared deviations of the originals, (layers, evaluation images).

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...alignment import PARTS, GrowingRows, Ledger, LedgerMoments, fit_ledger, interval, leading
 from ..options import SOURCES
 from .correlation_state import CorrelationState, unknown
-from .shares import LOST, ledger_shares
+from .shares import LOST, UNDETERMINED, ledger_shares
 
 _MOST = 2**24  # numbers of mean maps on the evaluation half: beyond, no correlations
 
@@ -114,8 +114,8 @@ def ledger_rows(
     """One row per transformation, source and part: its share of the variance with its interval.
 
     `errors` (transforms, sources, parts, images) and `variance` (images) are sums per image. The
-    parts and what is lost add up to 1; a part that is not determined is NaN, and what it may hold
-    counts as lost.
+    parts and what is lost add up to 1; where a part is not determined it is NaN, as is what is
+    lost, and "undetermined" is the rest.
     """
     value = ledger_shares(errors.sum(-1, keepdims=True), variance.sum(keepdims=True))[..., 0]
     low, high = interval(ledger_shares, errors, variance, level=level)
@@ -131,7 +131,7 @@ def ledger_rows(
         }
         for number, about in enumerate(keys)
         for s, source in enumerate(SOURCES)
-        for p, part in enumerate((*PARTS, LOST))
+        for p, part in enumerate((*PARTS, LOST, UNDETERMINED))
         for place in [(number, s, p)]
     ]
     return pd.DataFrame(rows)

@@ -76,6 +76,9 @@ OF_INVERSE = tuple(name for name in READINGS if not name.startswith("won_by"))
 LOST = "lost"
 """What no part of the ledger predicts."""
 
+UNDETERMINED = "undetermined"
+"""What a part would tell that so few images do not determine, or is lost."""
+
 SMALLEST_GAP = 1e-9
 """Of which shares are given, in units of a residual."""
 
@@ -131,17 +134,19 @@ def quotient(errors: Array, variance: Array) -> Array:
 
 @_quiet
 def ledger_shares(errors: Array, variance: Array) -> Array:
-    """Shares of the variance (..., parts + 1, R) that nested predictions win, and what is lost.
+    """Shares of the variance (..., parts + 2, R): each part's, what is lost, what is undetermined.
 
-    `errors` (..., parts, R) are those left by each prediction; the shares add up to 1. A part that
-    was not determined (NaN) stays NaN, and what it may hold counts as lost.
+    `errors` (..., parts, R) are those left by each prediction; the shares add up to 1. Where a part
+    was not determined (NaN), so is what is lost, and what is left is undetermined.
     """
     left = quotient(errors, variance)
     known = np.isfinite(left)
     places = np.where(known, np.arange(left.shape[-2])[:, None], 0)
     filled = np.take_along_axis(left, np.maximum.accumulate(places, axis=-2), axis=-2)
     before = np.concatenate([np.ones_like(left[..., :1, :]), filled[..., :-1, :]], axis=-2)
-    return np.concatenate([before - left, filled[..., -1:, :]], axis=-2)
+    rest, whole = filled[..., -1:, :], known.all(axis=-2, keepdims=True)
+    ends = [np.where(whole, rest, np.nan), np.where(whole, 0.0, rest)]
+    return np.concatenate([before - left, *ends], axis=-2)
 
 
 def readable(rungs: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from ...alignment import PARTS
 from ...probing import Result
-from ...probing.ladder.shares import LOST
+from ...probing.ladder.shares import LOST, UNDETERMINED
 from ...probing.rungs import BLUE, ORANGE, SKY
 from ..drawing.fitting import legend_below, text_width, wrapped
 from ..drawing.panels import (
@@ -35,6 +35,7 @@ LABELS = {
     "channels": "channels: any map of the channels",
     "neighbourhood": "neighbourhood: any filter of 3×3 cells",
     LOST: "lost",
+    UNDETERMINED: "undetermined: too few images to tell",
 }
 _COLOURS = {"position": "0.62", "space": BLUE, "channels": ORANGE, "neighbourhood": SKY}
 _BARS = {MOVED: (0.0, 0.5), ALIGNED: (0.39, 0.2), CHANCE: (0.6, 0.14)}  # place and height
@@ -152,8 +153,10 @@ def _handles(*, unknown: bool) -> list[Patch]:
     handles = [Patch(facecolor=_COLOURS[part], label=LABELS[part]) for part in PARTS]
     handles.append(Patch(facecolor="white", edgecolor="0.45", linewidth=0.5, label=LABELS[LOST]))
     if unknown:
-        label = "not determined by so few images, or lost"
         handles.append(
-            Patch(facecolor=MASKED, edgecolor="0.55", hatch="/////", linewidth=0, label=label)
-        )
+            Patch(
+                facecolor=MASKED, edgecolor="0.55", hatch="/////", linewidth=0,
+                label=LABELS[UNDETERMINED],
+            )
+        )  # fmt: skip
     return handles

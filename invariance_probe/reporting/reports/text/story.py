@@ -168,7 +168,10 @@ def ledger_sentence(numbers: KindNumbers) -> str:
             "" if len(mapped) == len(read) else f" at {layers_phrase(_names(mapped), len(read))}"
         )
         said += f"; any map of the channels adds {span(mapped, lambda one: one.channels)}{where}"
-        said += f", and {span(mapped, lambda one: one.lost)} is lost to all of them"
+        lost = [one for one in mapped if one.lost.known]
+        if lost:
+            at = "" if len(lost) == len(mapped) else f" at {layers_phrase(_names(lost), len(read))}"
+            said += f", and {span(lost, lambda one: one.lost)} is lost to all of them{at}"
     return f"{said}."
 
 
