@@ -5,7 +5,7 @@ from .channels import ChannelMaps, ChannelMoments, fit_channel_maps
 from .families import Family, family_for
 from .growing import GrowingRows
 from .intervals import interval, proportion_interval, pseudo_values
-from .ledger import FOLDS, PARTS, Ledger, LedgerMoments, fit_ledger, leading
+from .ledger import PARTS, Ledger, LedgerMoments, fit_ledger, leading
 from .levels import Moments, PyramidMoments, SearchPlan
 from .moments import SpatialMoments
 from .quadratic import ErrorSurface
@@ -18,6 +18,7 @@ from .residuals import (
     squared_errors,
     varying,
 )
+from .ridge import FOLDS
 from .search import ANGLES, SCALES, Alignment, best_alignment
 
 __all__ = [

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ProbeError
-from .ledger import FOLDS, Centred, about_means, ridge_about
 from .residuals import varying
+from .ridge import FOLDS, Centred, about_means, ridge_about
 
 Array = NDArray[np.float64]
 

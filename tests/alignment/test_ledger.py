@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invariance_probe.alignment import FOLDS, PARTS, LedgerMoments, fit_ledger, leading, ledger
+from invariance_probe.alignment import (
+    FOLDS,
+    PARTS,
+    LedgerMoments,
+    fit_ledger,
+    leading,
+    ridge,
+)
 from invariance_probe.errors import ProbeError
 
 C, SIDE, IMAGES = 3, 7, 60
@@ -75,7 +82,7 @@ def test_a_filter_of_three_by_three_cells_counts_as_neighbourhood() -> None:
 
 
 def test_the_maps_are_those_of_explicit_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "RIDGES", (1e-13,))
+    monkeypatch.setattr(ridge, "RIDGES", (1e-13,))
     x, y = maps(0), maps(2) + 0.5 * maps(0).roll(1, 1)
     moments = LedgerMoments(ALL, BASIS)
     moments.update(x, y, folds())
