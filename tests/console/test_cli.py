@@ -134,8 +134,9 @@ def test_probe_prints_the_ladder(in_tmp: Path) -> None:
     assert f"{table['inverse_linear']:.3f}" in mapped
     assert "gain: what moving the maps back wins" in done.stdout
     assert "warning: sample: 4 evaluation images" in done.stdout
-    assert lines[-2] == "tables: out"
-    assert lines[-1] == "next, one page to read: invariance-probe report out"
+    assert lines[-3] == "tables: out"
+    assert lines[-2] == "next, one page to read: invariance-probe report out"
+    assert "--paper" in lines[-1] and "LaTeX" in lines[-1]
     assert max(map(len, lines)) <= 80
     assert [line.split(" ...")[0] for line in done.stderr.splitlines() if "..." in line] == [
         "probing"
@@ -235,7 +236,9 @@ def test_demo_writes_what_the_readme_promises(
     assert "Ledger under scaling:2" in done.stdout
     assert "Residuals" not in done.stdout
     assert done.stdout.count("ledger: what predicts") == 1
-    assert done.stdout.splitlines()[-1] == "the page to read: open demo/report.html"
+    page, paper = done.stdout.splitlines()[-2:]
+    assert page == "the page to read: open demo/report.html"
+    assert paper == "for a paper: invariance-probe report demo --paper"
     assert len(done.stdout.splitlines()) < 70
     assert max(map(len, done.stdout.splitlines())) <= 80
     kept = run("demo", "--number", "8", "--out", "demo")

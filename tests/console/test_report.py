@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -66,3 +68,23 @@ def test_bibtex_is_printed() -> None:
     code, said = run("--bibtex")
     assert code == 0
     assert said.startswith("@misc{invariance_probe,") and "2004.11678" in said
+
+
+def test_the_command_for_pictures_of_others_images_gives_them(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (16, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "own images.npz", images)
+    config = ProbeConfig(
+        layers=("conv2",), transforms="rotation:90", images=str(tmp_path / "own images.npz"),
+        options=Options(resamples=20, channels=False, ledger=False),
+    )  # fmt: skip
+    saved = run_config(config).save(tmp_path / "run")
+    page = tmp_path / "report" / "report.html"
+    done = CliRunner().invoke(cli.app, ["report", str(saved), "--out", str(page.parent)])
+    assert done.exit_code == 0
+    assert "There are no pictures of this run" in page.read_text(encoding="utf-8")
+    (again,) = (line for line in done.output.splitlines() if line.startswith("with them: "))
+    words = shlex.split(again.removeprefix("with them: "))
+    assert words[0] == "invariance-probe" and "--trust" not in words
+    code, said = run(*words[1:])
+    assert code == 0 and "no pictures" not in said
+    assert "There are no pictures of this run" not in page.read_text(encoding="utf-8")

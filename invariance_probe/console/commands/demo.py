@@ -76,6 +76,7 @@ def demo(
     )
     talk.say(f"tables: {', '.join(str(out / name) for name in PARTS)}", "bold")
     talk.say(f"the page to read: open {shlex.quote(str(page))}", "bold")
+    talk.say(f"for a paper: invariance-probe report {shlex.quote(str(out))} --paper")
     if show:
         import webbrowser
 

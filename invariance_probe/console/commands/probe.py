@@ -166,7 +166,9 @@ def _finish(
     tables.show_results([result], talk.out(), wide=True)
     machine.dump({"folder": out, **machine.result_values(result)})
     talk.say(f"tables{' and figures' * figures}: {out}", "bold")
-    talk.say(f"next, one page to read: invariance-probe report {_word(out)}", "bold")
+    allowed = allowing(ProbeConfig.from_dict(result.provenance["config"]))
+    talk.say(f"next, one page to read: invariance-probe report {_word(out)}{allowed}", "bold")
+    talk.say("for a paper, add --paper: figures, LaTeX tables, methods, references")
 
 
 def _word(out: Path) -> str:

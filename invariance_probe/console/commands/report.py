@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from .. import ending, machine
+from ...errors import ProbeError
+from .. import ending, machine, reading
 from ..talk import progress, say, sentence
 from ..writing import figure_look, place
 
@@ -34,6 +37,7 @@ def report(
 
     check_free(out, overwrite=overwrite, marker=REPORT)  # the cheapest checks come first
     from ...reporting.reports import report as write
+    from ...reporting.reports.viewing import UNSEEN
 
     missing: list[str] = []
     with place(out), figure_look(font, source), progress("reporting") as tell:
@@ -46,7 +50,27 @@ def report(
     ending.written.append(out)
     for line in missing:
         say(line, "yellow")
+    if any(line.startswith(UNSEEN) for line in missing):
+        options = ["--paper"] * paper + ["--no-source"] * (not source)
+        options += [] if figure_width is None else ["--figure-width", f"{figure_width:g}"]
+        options += [] if font is None else ["--font", font]
+        say(f"with them: {_again(runs, out, options)}", "yellow")
     say(f"report: {page}", "bold")
+
+
+def _again(runs: Sequence[Path], out: Path, options: Sequence[str]) -> str:
+    """The command that writes the same page with pictures of all results."""
+    from ...probing import ProbeConfig
+    from ...probing.verification.trust import allowing
+    from ...reporting.reports.runs import result_folders
+
+    named = set()
+    for folder in (one for run in runs for one in result_folders(run)):
+        with suppress(ProbeError):  # of Python objects
+            named.add(allowing(ProbeConfig.from_dict(reading.stored_config(folder))))
+    named.discard("")
+    words = ["invariance-probe", "report", *map(str, runs), "--out", str(out), *options]
+    return f"{shlex.join(words)} --overwrite{named.pop() if len(named) == 1 else ' --trust'}"
 
 
 def verify(runs: Sequence[Path], *, images: int, full: bool, trust: Trust) -> None:

@@ -14,6 +14,8 @@ from .page import Extra
 from .runs import Runs
 
 _NAME, _TITLE = "viewer", "See for yourself"
+UNSEEN = "no pictures of "
+"""How a notice of pictures that lack for want of trust begins."""
 
 
 def viewer(
@@ -40,7 +42,7 @@ def viewer(
             fragment = viewer_fragment(pictures, label=f"Viewer of feature maps: {name}")
         except ProbeError as error:
             if notice is not None and isinstance(error, Untrusted):
-                notice(f"no pictures of {name}: {error}")
+                notice(f"{UNSEEN}{name}: {error}")
             pieces.append(Markup("<p>There are no pictures of this run: {}.</p>").format(error))
             continue
         pieces.append(Markup(fragment.html))  # names in it are escaped where it is made
