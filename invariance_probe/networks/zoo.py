@@ -26,18 +26,20 @@ _FEW = range(2, 17)  # planes of a stem that is not registered first, such as sa
 _ENTERING = 8  # convolutions that may be the stem
 
 
-def channels_of(module: nn.Module) -> tuple[int, bool]:
-    """Input planes that a network takes, and whether others would do as well.
+def channels_of(module: nn.Module) -> int:
+    """Input planes that a network takes.
 
     The network is run, and left as it came: what is registered first need not be called first.
     Where it runs on no canvas that is tried, the first convolution says it; 3 where there is none.
     """
-    for side in _SIDES:
-        planes = taken(module, (side, side))
-        if planes is not None:
-            others = (1, 4) if planes == 3 else (planes + 1,)
-            return planes, any(takes(module, other, (side, side)) for other in others)
-    return first_planes(module), False
+    found = (taken(module, (side, side)) for side in _SIDES)
+    return next(filter(None, found), first_planes(module))
+
+
+def takes_others(module: nn.Module, planes: int) -> bool:
+    """Whether a network that takes so many planes takes another number as well."""
+    others = (1, 4) if planes == 3 else (planes + 1,)
+    return any(takes(module, other, (side, side)) for side in _SIDES for other in others)
 
 
 def taken(module: nn.Module, canvas: tuple[int, int]) -> int | None:

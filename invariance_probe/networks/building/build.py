@@ -35,6 +35,7 @@ from ..zoo import (
     from_torchvision,
     of_published,
     random_weights,
+    takes_others,
 )
 from .factories import WEIGHT_FILES, find_factory
 from .siblings import siblings
@@ -335,7 +336,8 @@ def _from_factory(module_name: str, attribute: str, seed: int, kwargs: dict[str,
 
 def _guesses(module: nn.Module) -> dict[str, Any]:
     """What nobody has stated of the images of a network."""
-    channels, several = channels_of(module)
+    channels = channels_of(module)
+    several = takes_others(module, channels)
     mean, std = IMAGENET if channels == 3 and not several else ((0.0,), (1.0,))
     return {
         "channels": channels, "canvas": (28, 28) if channels == 1 else (224, 224),

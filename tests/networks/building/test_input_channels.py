@@ -111,7 +111,7 @@ def test_the_channels_a_network_runs_on(make: type[nn.Module], planes: int) -> N
     before = {name: value.clone() for name, value in module.state_dict().items()
               if not isinstance(value, nn.parameter.UninitializedTensorMixin)}  # fmt: skip
     training, drawn = module.training, torch.get_rng_state()
-    assert channels_of(module)[0] == planes
+    assert channels_of(module) == planes
     assert module.training == training and torch.equal(drawn, torch.get_rng_state())
     after = module.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
