@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -49,6 +50,12 @@ def listed(path: Path) -> set[str]:
         return {name for name in files if isinstance(name, str)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for a pipe, a device or a folder: to open or read one could take for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no file", str(path))
 
 
 def foreign(head: bytes, name: str = "") -> str:

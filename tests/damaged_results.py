@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
 import random
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import numpy as np
 VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 10**400, 1e300, "", "text", "a\nb", "[red]x", "x" * 20_000, [], ["a", 3],
     [[1]], {}, {"a": {"b": []}}, "=1+1", "</script>", "rotation:90", [None], float("nan"),
+)  # fmt: skip
+STRANGE: tuple[Any, ...] = (
+    *VALUES, float("inf"), -1e300, 2**70, -5, 1.5, False, "os:system", "/etc/passwd", "../..",
 )  # fmt: skip
 CELLS = ("", "text", "nan", "inf", "-1e400", "1e300", "9" * 400, "True", "[1, 2]", "-1", "a;b", '"')
 
@@ -110,6 +114,25 @@ def value_replaced(chance: random.Random, folder: Path) -> None:
             place[key] = chance.choice(VALUES)
         break
     path.write_text(json.dumps(held), encoding="utf-8")
+
+
+def leaves(held: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the values of a JSON object lie, at every depth."""
+    items = held.items() if isinstance(held, dict) else enumerate(held)
+    for key, value in items:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from leaves(value, (*path, key))
+
+
+def replaced(held: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A JSON object with another value in one place."""
+    whole = copy.deepcopy(held)
+    place = whole
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return whole
 
 
 def file_missing(chance: random.Random, folder: Path) -> None:

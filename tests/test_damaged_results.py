@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from damaged_results import damage
+from damaged_results import STRANGE, damage, leaves, replaced
 from typer.testing import CliRunner
 
 from invariance_probe import cli
@@ -96,6 +97,74 @@ def test_options_of_another_kind_are_damaged(
     path.write_text(json.dumps(held))
     with pytest.raises(ProbeError, match=rf"is damaged \(options.{option} of provenance.json"):
         load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "fill", "canvas", "source"])
+@pytest.mark.parametrize("value", ["text", ["a"], ["0.1"], [None], [float("nan")], 10**400])
+def test_texts_where_the_numbers_of_images_stand_are_damage(
+    name: str, value: object, results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / "probe", tmp_path / "run")
+    path = tmp_path / "run" / "provenance.json"
+    path.write_text(json.dumps(replaced(json.loads(path.read_text()), ("images", name), value)))
+    with pytest.raises(ProbeError, match=rf"is damaged \(images.{name} of provenance.json is no"):
+        load_result(tmp_path / "run")
+
+
+PARTS = 40  # of all places and values, of which one is tried in the short run
+PROVENANCE = (
+    "plot {0} --out figures", "report {0} --no-viewer --out page", "verify {0} --images 1",
+    "compare {0} whole --out against --no-figures", "animate {0} --html page.html",
+    "probe --config {0} --no-figures --out again", "probe --config {0} --trust --out again",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "share", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))]
+)
+@pytest.mark.parametrize("which", ["probe", "oracle"])
+def test_every_value_of_the_provenance_may_be_any_other(
+    which: str, share: int, results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results / which, tmp_path / "run")
+    path, load = (
+        tmp_path / "run" / "provenance.json",
+        load_oracle if which == "oracle" else load_result,
+    )
+    held = json.loads(path.read_text())
+    pairs = [(place, value) for place in leaves(held) for value in STRANGE]
+    random.Random(which).shuffle(pairs)
+    for place, value in pairs[share::PARTS]:
+        path.write_text(json.dumps(replaced(held, place, value)))
+        start = time.process_time()
+        try:
+            content(as_runs(load(tmp_path / "run")))  # type: ignore[operator]
+        except ProbeError as error:
+            assert len(str(error)) < 1000 and "\n" not in str(error), (place, value)
+        except Exception as error:
+            raise AssertionError(f"{place} is {str(value)[:40]!r}: {error!r}") from error
+        assert time.process_time() - start < 20, (place, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", range(60))
+def test_commands_on_a_provenance_with_another_value(
+    share: int, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from command_lines import ended  # which needs a POSIX system
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(results / "probe", "whole")
+    shutil.copytree(results / "probe", "run")
+    held = json.loads(Path("run/provenance.json").read_text())
+    triples = [(p, v, line) for p in leaves(held) for v in STRANGE for line in PROVENANCE]
+    random.Random(0).shuffle(triples)
+    for place, value, line in triples[share::60][:12]:
+        Path("run/provenance.json").write_text(json.dumps(replaced(held, place, value)))
+        for made in ("figures", "page", "against", "again", "again.unfinished"):
+            shutil.rmtree(made, ignore_errors=True)
+        one = ended([*line.format("run").split()])
+        assert not one.wrong or one.code == 1, f"{place} is {str(value)[:40]!r}: {one}"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")

@@ -10,20 +10,23 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .._foreign import check_regular
 from ..errors import ProbeError
 
 _HIDDEN, _PART = ".", ".part"  # around the name of a file that is being written
+_LARGEST = 1 << 31  # bytes
 
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises FileNotFoundError where there is none, and `Unreadable` where the system refuses it;
-    also for a pipe or a device, which could be read for ever.
+    also for what is no regular file, or larger than any of ours.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "is no file", str(path))
+        check_regular(path)
+        if path.stat().st_size > _LARGEST:
+            raise OSError(errno.EFBIG, "is far too large", str(path))
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(errno.ENOENT, "missing", str(path)) from None

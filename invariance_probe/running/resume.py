@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from .._foreign import check_regular
 from ..errors import ProbeError
 from .claims import claimed
 from .files import Unreadable, differences, read_bytes, write_atomically
@@ -139,6 +140,7 @@ class Unfinished:
     def _read(self) -> Any:
         path = self._file(self.number)
         try:
+            check_regular(path)
             _check_intact(path)
             held = thaw(torch.load(path, weights_only=True))
             if not isinstance(held, dict) or "state" not in held:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from .._foreign import check_regular
 from ..errors import ProbeError
 from .files import differences as differences
 from .files import write_atomically as write_atomically
@@ -87,6 +88,7 @@ def read_progress(path: Path, identity: Mapping[str, Any]) -> Snapshot | None:
         return None
     again = "; remove it to start afresh, or give another file"
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118

@@ -11,6 +11,7 @@ from typing import IO, cast
 
 import numpy as np
 
+from ..._foreign import check_regular
 from ...errors import ProbeError
 from .budget import check_expansion
 
@@ -28,6 +29,7 @@ def read_idx(
     """
     file = Path(path)
     try:
+        check_regular(file)
         with file.open("rb") as raw:
             packed = file.suffix == ".gz"
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)

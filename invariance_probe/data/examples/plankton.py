@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..._foreign import check_regular
 from ...errors import ProbeError
 from ...geometry import rotations_of, scalings_of, shears_of, translations_of, warp_each
 from ..decoding.photograph import unreadable
@@ -234,6 +235,7 @@ def _decoded(folder: Path, names: Sequence[str]) -> Tensor:
 def _picture(path: Path) -> np.ndarray:
     """Return one picture (95, 95) uint8: inverted, resized, padded with 0 on both sides."""
     try:
+        check_regular(path)
         with Image.open(path) as image:
             grey = image.convert("L")
         longer = max(grey.size)
@@ -254,6 +256,7 @@ def _hash(folder: Path, part: Sequence[tuple[str, int]], classes: Sequence[str],
     digest = hashlib.sha256(f"plankton 1 {classes} {rest}".encode())
     for name, label in part:
         try:
+            check_regular(folder / name)
             content = (folder / name).read_bytes()
         except OSError as error:
             raise ProbeError(

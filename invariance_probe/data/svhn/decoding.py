@@ -75,6 +75,8 @@ def load_crops(root: Path, name: str, cache: Path, progress: Progress | None) ->
 
 def _read(file: Path, key: str | None) -> Crops | None:
     """Return what a file holds, memory-mapped; None where it is not there or not right."""
+    if not file.is_file():  # opening a pipe would wait for ever
+        return None
     try:
         with safe_open(file, framework="pt") as stream:
             notes = stream.metadata() or {}

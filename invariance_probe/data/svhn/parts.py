@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from ..._foreign import check_regular
 from ...errors import ProbeError
 from ..decoding.tar import StreamedHeader
 
@@ -37,6 +38,9 @@ class Archive:
         digest = hashlib.sha256()
         try:
             with self.path.open("rb") as stream:
+                if stream.read(2) != b"\x1f\x8b":  # before the hash of what may be of any size
+                    raise ProbeError(f"'{self.path}' is not compressed with gzip; fetch it again")
+                stream.seek(0)
                 while block := stream.read(1 << 20):
                     digest.update(block)
         except OSError as error:
@@ -127,6 +131,7 @@ class Folder:
     def _read(self, name: str) -> bytes:
         file = self.path / name
         try:
+            check_regular(file)
             if file.stat().st_size > _LARGEST.get(name, _LARGEST_PICTURE):
                 raise ProbeError(f"'{file}' is far larger than a file of SVHN; fetch it again")
             return file.read_bytes()
