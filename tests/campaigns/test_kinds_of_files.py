@@ -81,8 +81,7 @@ READING = {
         "report run --no-viewer --out out"),
     "run/seed_7/model.safetensors": ("evaluate run --passes 1 --number 40",
         "train --resume --out run", "layers --network run/seed_7/model.safetensors"),
-    "run/seed_7/history.csv": ("train --resume --out run",
-        "evaluate run --passes 1 --number 40 --figures out"),
+    "run/seed_7/history.csv": ("evaluate run --passes 1 --number 40 --figures out",),
     "halted/config.json": ("train --resume --out halted",),
     "halted/seed_0/progress.safetensors": ("train --resume --out halted",),
     "weights.pt": ("layers --checkpoint weights.pt",),
@@ -159,7 +158,9 @@ def check(file: str, kind: str, work: Callable[[str, str], Path]) -> None:
         work(file, kind)
         one = ended(line.split())
         assert not one.wrong, f"{file} as {kind}: {one}"
-        assert one.code == 2, f"{file} as {kind}: {one} {one.said}"
+        # A link to nowhere is a file that is not there: what it held is computed again.
+        again = line.startswith("train") and kind in ("loop", "nowhere")
+        assert one.code == 2 or (again and one.code == 0), f"{file} as {kind}: {one} {one.said}"
         assert one.seconds < 15, f"{file} as {kind}: {one}"
 
 
