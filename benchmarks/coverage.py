@@ -42,10 +42,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--maps", nargs="+", metavar="LAYER", help="of these layers' maps alone")
+    parser.add_argument("--transform", help="of the maps; the result's first unless given")
     asked = parser.parse_args()
     result = load_result(asked.result)
     if asked.maps:
-        of_maps(result, asked.maps, asked.draws, asked.seed)
+        move = asked.transform or result.axes["transform"][0]
+        of_maps(result, asked.maps, move, asked.draws, asked.seed)
         return
     images = len(result.axes["image"])
     print(f"population: {images} evaluation images of {asked.result}; {asked.draws} draws\n")
@@ -81,12 +83,12 @@ def covered(result: Result, draws: int, seed: int) -> None:
     print()
 
 
-def of_maps(result: Result, layers: list[str], draws: int, seed: int) -> None:
-    """Coverage of ceiling, ρ and ρ of the aligned input, over layers, under the first transform."""
+def of_maps(result: Result, layers: list[str], move: str, draws: int, seed: int) -> None:
+    """Coverage of ceiling, ρ and ρ of the aligned input, over layers, under a transformation."""
     numbers = NUMBERS[:3]
     hits = np.zeros((len(numbers), len(layers), 3))
     for place, layer in enumerate(layers):
-        population = _Population(result, layer)
+        population = _Population(result, layer, move)
         for row, n in enumerate(numbers):
             random = np.random.default_rng((seed, n))
             for _ in range(draws):
@@ -108,9 +110,9 @@ class _Population:
     x are maps moved back and those of the aligned input, y the originals'.
     """
 
-    def __init__(self, result: Result, layer: str) -> None:
-        x, aligned, y = _maps(result, layer)  # (N, C, V)
-        self.number, (self.cells) = len(y), y.shape[2]
+    def __init__(self, result: Result, layer: str, move: str) -> None:
+        x, aligned, y = _maps(result, layer, move)  # (N, C, V)
+        self.number, self.cells = len(y), y.shape[2]
         centre = y.mean((0, 2), keepdims=True)
         self.means = (y - centre).mean(2)
         flat = [(of - centre).reshape(self.number, -1) for of in (x, aligned, y)]
@@ -156,7 +158,7 @@ class _Population:
         return own, spread - gram[np.ix_(fitted, drawn)].mean() + over
 
 
-def _maps(result: Result, layer: str) -> list[np.ndarray]:
+def _maps(result: Result, layer: str, text: str) -> list[np.ndarray]:
     """Maps (N, C, V) moved back, of the aligned input, and of the originals."""
     config = ProbeConfig.from_dict(result.provenance["config"])
     network = load_network(config)
@@ -165,7 +167,7 @@ def _maps(result: Result, layer: str) -> list[np.ndarray]:
     inputs = Inputs(images, mean, std, config.options.image_interpolation, torch.device("cpu"),
                     torch.float32)  # fmt: skip
     (frame,) = framed_layers(module, [layer], inputs.original(inputs.load([0])))[0].values()
-    (move,) = parse_transforms(result.axes["transform"][0])
+    (move,) = parse_transforms(text)
     compared = Compared(frame, valid_cells(frame, [move], images.canvas), "bilinear")
     inside = compared.mask(torch.zeros(1)).bool()
     places = [images.names.index(name) for name in result.axes["image"]]
