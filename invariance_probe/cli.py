@@ -390,4 +390,5 @@ def main() -> None:
     # Threads that spin while they wait slow a busy machine several times; free ones lose nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signals.listen()
+    talk.write_anywhere()
     app(prog_name="invariance-probe")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from unicodedata import category
 
 from rich.console import Console
@@ -39,6 +41,12 @@ def only_json(asked: bool) -> bool:
     global machine
     machine = asked
     return asked
+
+
+def write_anywhere() -> None:
+    """Let a terminal of few letters (ASCII) show "?" for others, instead of ending a command."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def main() -> bool:

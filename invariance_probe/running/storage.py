@@ -119,6 +119,10 @@ def damage_named(folder: Path) -> Iterator[None]:
         if isinstance(error, ProbeError):
             raise
         reason = one_line(error)
+        if reason.startswith("unknown encoding"):  # no fault of the files
+            raise ProbeError(
+                f"the result in {folder} cannot be read ({reason}); use a whole Python"
+            ) from None
         raise ProbeError(
             f"the result in {folder} is damaged ({reason}); run the probe again"
         ) from None

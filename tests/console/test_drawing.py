@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from invariance_probe import cli, load_result
 from invariance_probe.console import writing
 
+ROOT = Path(__file__).resolve().parents[2]
 PROBE = "probe --layers conv1 --transforms rotation:90 --number 8 --resamples 20"
 NETWORK = """
 from torch import nn
@@ -76,6 +79,16 @@ def test_what_ends_the_drawing_costs_no_measurement(
     again = run(line.partition("draw them with: invariance-probe ")[2])
     assert again.exit_code == 0, again.stderr
     assert {"gallery.svg", "ladder.svg", "files.json"} <= set(os.listdir("the out/figures"))
+
+
+def test_a_terminal_of_few_letters_ends_no_command(here: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "invariance_probe", *PROBE.split(), "--no-figures", "--out", "out"],
+        env=environment, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert b"tables: out" in done.stdout and b"?" in done.stdout
 
 
 def test_the_line_allows_the_network_that_is_run_again(

@@ -263,6 +263,16 @@ def test_a_part_that_the_system_refuses_is_not_called_damaged(result, tmp_path, 
     )
 
 
+def test_a_codec_that_python_lacks_is_no_damage(result, tmp_path, monkeypatch):
+    def lacking(*_args: object, **_options: object) -> None:
+        raise LookupError("unknown encoding: cp437")
+
+    folder = result.save(tmp_path / "out")
+    monkeypatch.setattr("zipfile.ZipFile", lacking)
+    with pytest.raises(ProbeError, match=r"cannot be read \(unknown encoding: cp437\)"):
+        load_result(folder)
+
+
 def test_names_that_spreadsheets_would_compute_are_not_taken_over(result, tmp_path):
     layers = result.layers.replace({"layer": {"1": "=1+1"}})
     replace(result, layers=layers).save(tmp_path / "out")
