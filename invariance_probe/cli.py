@@ -70,7 +70,7 @@ def demo(
     )
 
 
-@app.command(cls=reading.Greedy)
+@app.command(cls=reading.Grouped)
 def probe(
     out: opt.Out,
     network: opt.Network = None,

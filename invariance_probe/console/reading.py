@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typer.core import TyperCommand
 
@@ -43,6 +43,31 @@ class Greedy(TyperCommand):
                     spread.append(current)
             spread.append(token)
         return super().parse_args(ctx, spread)
+
+
+class Grouped(Greedy):
+    """The command `probe`, whose many options stand in groups in its help."""
+
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "What to probe": (
+            "network", "checkpoint", "checkpoint_entry", "checkpoint_prefix", "allow_partial",
+            "by_order", "network_arg", "layers", "transforms", "images", "data_root", "train",
+            "number", "image_channels", "skip_damaged", "canvas", "mean", "std", "config", "trust",
+        ),
+        "Measurement": (
+            "weighting", "map_interpolation", "image_interpolation", "family", "channel_maps",
+            "ledger", "per_image", "erode", "dense", "precision", "impure", "resamples", "seed",
+        ),
+        "Machine": ("device", "batch_size", "memory", "workers"),
+        "Output": ("out", "figures", "resume", "save_every", "overwrite", "json", "help"),
+    }  # fmt: skip
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options under the titles of their groups."""
+        told = {one.name: one.get_help_record(ctx) for one in self.get_params(ctx)}
+        for title, names in self.groups.items():
+            with formatter.section(title):
+                formatter.write_dl([told.pop(name) for name in names])
 
 
 def words(values: Sequence[str] | None) -> tuple[str, ...] | None:

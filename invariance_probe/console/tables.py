@@ -14,15 +14,21 @@ from rich.text import Text
 from ..probing.rungs import CHANNEL_RUNGS, rung_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..probing import OracleResult, Result
     from ..running.schema import Remark
 
 LEDGER = (
-    "ledger: what predicts the original's map on images that decided nothing: position (the mean "
-    "map alone), space (the map given, with a gain per channel), channels (any map among the "
-    "channels of a cell), neighbourhood (any filter of 3x3 cells); – is what so few images do "
-    "not determine: it is undetermined, or lost. From the maps moved back; from the input moved "
-    "back (what is lost there is the instrument's); from another image (what comes by chance)"
+    "ledger: what predicts the original's map on held-out images: position (the mean map alone), "
+    "space (the map given, with one factor per channel), channels (any map among the channels of "
+    "a cell), neighbourhood (any filter of 3x3 cells); – is what so few images do not determine: "
+    "it is undetermined, or lost. From the maps moved back; from the input moved back (what is "
+    "lost there is measurement error); from another image (what comes by chance)"
+)
+DETAIL = (
+    "in detail, one transformation of each kind: the rotation nearest 90° (at 90° nothing is "
+    "interpolated), the scaling nearest 2, of others the largest; summary.csv holds all"
 )
 GAIN = (
     "gain: what moving the maps back wins over nothing done, as a share of what aligning the "
@@ -44,10 +50,14 @@ def show_results(results: Sequence[Result], console: Console, *, wide: bool = Fa
         for line in verdicts(result):
             console.print(Text(line, "bold"))
         console.print()
-        for transform in telling(result) or list(result.axes["transform"])[:1]:
+        shown = telling(result) or list(result.axes["transform"])[:1]
+        if len(shown) < np.sum(~_distinct(result)["identity"]):
+            console.print(Text(DETAIL))
+            console.print()
+        for transform in shown:
             known = len(result.ledger) > 0
-            for shown in (*(ledger,) * known, *(ladder, channel_ladder) * (wide or not known)):
-                if table := shown(result, transform, console.width):
+            for made in (*(ledger,) * known, *(ladder, channel_ladder) * (wide or not known)):
+                if table := made(result, transform, console.width):
                     console.print(table)
                     console.print()
         warnings |= dict.fromkeys(result.warnings)
@@ -62,7 +72,7 @@ def show_results(results: Sequence[Result], console: Console, *, wide: bool = Fa
 
 
 def verdicts(result: Result) -> list[str]:
-    """What moving maps tells of each layer's maps, a line a layer; nothing without a ledger."""
+    """What moving maps predicts of each layer's maps, a line a layer; nothing without a ledger."""
     from ..reporting.tables.ledger import ALIGNED, MOVED, has_ledger, ledger_table
 
     if not has_ledger(result) or result.summary["identity"].all():
@@ -76,8 +86,11 @@ def verdicts(result: Result) -> list[str]:
                 _percent(float(values[layer, source, part]))
                 for source, part in ((MOVED, "space"), (ALIGNED, "space"), (MOVED, "channels"))
             )
-            mapped = "" if channels == "–" else f", channel maps {channels} % more"
-            lines.append(f"  {layer}: moved maps tell {moved} %, moved input {aligned} %{mapped}")
+            mapped = ": not determined" if channels == "–" else f" {channels} points more"
+            lines.append(
+                f"  {layer}: moved maps predict {moved} %, moved input {aligned} %, channel "
+                f"maps{mapped}"
+            )
     return lines
 
 
@@ -203,7 +216,9 @@ def _residuals(
         values = [Text(_residual(row[rung])) for rung in rungs]
         for share, ends in shares.items():
             low, high = row[f"low{ends}"], row[f"high{ends}"]
-            values.append(Text(f"{row[share]:.2f}{between}[{low:.2f}, {high:.2f}]", "bold"))
+            ends = f"{between}[{_hundredths(low)}, {_hundredths(high)}]"
+            value = _hundredths(row[share])
+            values.append(Text(value + ends * (value != "–"), "bold"))
         shown.add_row(Text(row["layer"]), *values)
     return shown
 
@@ -211,28 +226,47 @@ def _residuals(
 def _residual(value: float) -> str:
     """A residual in five letters, also one that three decimals would call 0.
 
-    >>> _residual(1.37), _residual(0.0024), _residual(0.0002), _residual(1e-9)
-    ('1.370', '0.002', '2e-04', '0.000')
+    >>> _residual(1.37), _residual(0.0024), _residual(0.0002), _residual(1e-9), _residual(np.nan)
+    ('1.370', '0.002', '2e-04', '0.000', '–')
     """
+    if np.isnan(value):
+        return "–"
     return f"{value:.0e}" if 1e-6 <= abs(value) < 5e-4 else f"{value:.3f}"
+
+
+def _hundredths(value: float) -> str:
+    """A share with two decimals, 0 without a sign.
+
+    >>> _hundredths(0.288), _hundredths(-0.001), _hundredths(np.nan)
+    ('0.29', '0.00', '–')
+    """
+    return "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
+
+
+def _distinct(result: Result) -> pd.DataFrame:
+    """A row of the summary for every transformation."""
+    return result.summary.drop_duplicates("transform")
 
 
 def _measured(result: Result) -> str:
     """What was measured on what, in one sentence."""
     network, images = (result.provenance.get(part, {}) for part in ("network", "images"))
     about = f": {network['description']}" if network.get("description") else ""
-    moves = len(result.axes["transform"])
+    moves = _distinct(result)
+    kinds = moves.loc[~moves["identity"].astype(bool), "kind"].value_counts(sort=False)
+    said = [f"{number} {kind}{'s' * (number != 1)}" for kind, number in kinds.items()]
+    said += ["the identity"] * bool(moves["identity"].any())
     return (
         f"{network.get('name', 'network')}{about}\n"
         f"{images.get('description', 'images')}: alignment fitted on {images.get('fit', '?')}, "
-        f"residuals taken on {images.get('evaluation', '?')} others\n"
-        f"{moves} transformation{'s' * (moves != 1)}"
+        f"residuals taken on {images.get('evaluation', '?')} others\n" + " and ".join(said)
     )
 
 
 def telling(result: Result) -> list[str]:
     """One transform of each kind to show: the rotation nearest 90°, the scaling nearest 2."""
-    rows = result.summary[~result.summary["identity"]].drop_duplicates("transform")
+    rows = _distinct(result)
+    rows = rows[~rows["identity"]]
     chosen = []
     for kind, group in rows.groupby("kind", sort=False):
         value = group["parameter"].to_numpy(dtype=float)

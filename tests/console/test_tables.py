@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
+
 from invariance_probe.console.tables import _gathered, _measured
 from invariance_probe.running.schema import Remark
 
@@ -20,9 +22,12 @@ def test_a_remark_on_several_layers_is_told_once_and_names_parts_of_outputs() ->
 
 
 def test_one_transformation_is_told_as_one() -> None:
-    def said(*transforms: str) -> str:
-        result: Any = SimpleNamespace(provenance={}, axes={"transform": transforms})
+    def said(*kinds: str) -> str:
+        moves = pd.DataFrame({"transform": range(len(kinds)), "kind": kinds})
+        summary = moves.assign(identity=moves["kind"] == "identity")
+        result: Any = SimpleNamespace(provenance={}, summary=summary)
         return _measured(result).splitlines()[-1]
 
-    assert said("rotation:90") == "1 transformation"
-    assert said("rotation:90", "rotation:45") == "2 transformations"
+    assert said("rotation") == "1 rotation"
+    assert said("rotation", "identity", "rotation") == "2 rotations and the identity"
+    assert said("rotation", "scaling", "scaling") == "1 rotation and 2 scalings"

@@ -172,3 +172,24 @@ def test_a_bound_that_few_samples_decide_is_warned_of():
     (few,) = warned(24)
     assert "120 samples (images x channels) for 100 positions" in few
     assert warned(60) == []
+
+
+def test_how_photographs_came_to_the_canvas_is_told(tmp_path):
+    from PIL import Image
+
+    from invariance_probe.data import image_folder
+    from invariance_probe.reporting.reports.text.methods import onto_canvas
+
+    for name in "abcdef":
+        Image.effect_noise((60, 40), 90).save(tmp_path / f"{name}.png")
+    photos = run(strided(), image_folder(tmp_path, (20, 20), 1)).provenance["images"]
+    assert onto_canvas(photos) == (
+        "Each was resized, anti-aliased and in proportion, until it covered 32×32 pixels, and "
+        "cropped to its centre; the canvas is the middle 20×20 of it, so that turned images show "
+        "real content at the corners."
+    )
+    assert onto_canvas(run(strided(), noise(6, 25, 17)).provenance["images"]) == (
+        "Each has 25×25 pixels; the canvas is the middle 17×17 of it."
+    )
+    assert onto_canvas({"source": [17, 17], "canvas": [17, 17], "resized": False}) == ""
+    assert onto_canvas({}) == ""

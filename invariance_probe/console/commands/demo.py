@@ -155,6 +155,7 @@ def _aligned(place: Path, config: ProbeConfig, network: Network, images: ImageSe
         held = load_oracle(place)
         _same(place, held.provenance, config)
         return held
+    talk.hint("oracle: one layer's maps moved back exactly, as the best spatial transformer would")
     with talk.progress("oracle") as report:
         aligned = oracle(
             network, LAYERS, ORACLE, images, progress=report, options=config.options,

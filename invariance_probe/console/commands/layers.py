@@ -29,6 +29,11 @@ _LONG = 40  # more layers than this are grouped
 _WIDE = 100  # terminals narrower than this have no room for every column
 _LONG_NAME = 20
 _STAR = " *"
+_LEGEND = {
+    "jump": "pixels between cells", "start": "where the first cell sits",
+    "centre\noffset": "of the map from the image (x, y)",
+    "centred\nat": "the nearest input size without offset",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,9 @@ def layers(
     if off:
         better = nearest_aligned_sizes(module, off, canvas, network.channels, frames)
     table = _filled(network, canvas, rows, chosen, frames, better, width)
+    heads = {str(column.header) for column in table.columns}
     notes = [
-        "jump: pixels between cells; start: where the first cell sits; centre offset: of the map "
-        "from the image (x, y); centred at: the nearest input size without offset",
+        "; ".join(f"{' '.join(h.split())}: {text}" for h, text in _LEGEND.items() if h in heads)
     ]
     errors = [frame.error for frame in frames.values() if frame.estimated]
     if errors:

@@ -22,7 +22,7 @@ from .runs import Runs
 from .text.bibliography import Entry
 from .text.citing import used
 from .text.headline import headline
-from .text.methods import as_text, kinds_phrases, paragraphs
+from .text.methods import as_text, kinds_phrases, onto_canvas, paragraphs
 from .text.numbers import Estimate, KindNumbers, OracleNumbers, kind_numbers, oracle_numbers
 from .text.pitfalls import Pitfall, pitfalls
 from .text.story import (
@@ -207,6 +207,8 @@ def _what(runs: Runs) -> list[str]:
         halves += f"number reported is of the other {len(run.result.axes['image'])}"
         described = images.get("description", "images that the result does not describe")
         said[f"The images are {described}: {_count(images)}{seen}; {halves}."] = None
+        if brought := onto_canvas(images):
+            said[brought] = None
         oracle = isinstance(run.result, OracleResult)
         phrases.setdefault((oracle, tuple(layers)), []).extend(kinds_phrases(run.result))
     for (oracle, names), moves in phrases.items():

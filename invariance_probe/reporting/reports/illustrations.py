@@ -42,8 +42,8 @@ _SECTIONS = {
     "ledger": "answer", "landscape_angle": "search", "landscape_scale": "search",
 }  # fmt: skip
 _TITLES = {
-    "ledger": ("The ledger", "What predicts the original's maps, on images that decided nothing: "
-               "position (the mean map alone), space (the map moved back, a gain per channel), "
+    "ledger": ("The ledger", "What predicts the original's maps, on held-out images: "
+               "position (the mean map alone), space (the map moved back, one factor per channel), "
                "channels (any map among the channels of a cell), neighbourhood (any filter of "
                "3×3 cells), and what is lost. The parts add up to the maps' variance."),
     "ladder": ("The ladder", "Every rung with its interval, as means over the transformations. "

@@ -80,7 +80,9 @@ def viewer_fragment(
 </table>
 <svg class="ipv-curve" viewBox="0 0 260 120" role="img" aria-label="residual curves"></svg>
 <p class="ipv-key">0: equal to the original's map; 1: no closer to it than each channel's mean.
-The difference is map moved back − original's map; hatched cells are not compared.</p>
+The difference is map moved back − original's map. Cells that are not compared, because they look
+outside the image under some transformation, are pale in the map moved back and hatched in the
+difference.</p>
 </div>
 </div>
 <p class="ipv-caption"></p>

@@ -44,7 +44,7 @@
 
     function fillChannels() {
       const one = layer();
-      fill(selects.channel, one.channels.map((channel) => `${channel} of ${one.width}`));
+      fill(selects.channel, one.channels.map((channel) => `${channel} (of 0 to ${one.width - 1})`));
       state.channel = Math.min(state.channel, one.channels.length - 1);
       selects.channel.value = state.channel;
       selects.channel.closest("label").hidden = false;
@@ -247,8 +247,8 @@
     function source() {
       const one = layer(), block = one.block > 1
         ? ` Maps are shown as averages of ${one.block} × ${one.block} cells.` : "";
-      return `${data.network}; ${data.data}.${block} All frames of a channel share one scale of `
-        + `${data.levels} levels, all its differences another. ${data.notes.join(" ")}`;
+      return `${data.network}; ${data.data}.${block} All maps of a channel share one colour scale of `
+        + `${data.levels} steps, all its differences another. ${data.notes.join(" ")}`;
     }
 
     /** Residuals over all channels against the slider, with a line where it stands. */

@@ -117,7 +117,7 @@ def test_choices_and_numbers(opened, pictures):
     page = opened.page
     page.select_option('[data-ipv-choice="image"] select', "1")
     page.select_option('[data-ipv-choice="layer"] select', label="conv2")
-    page.select_option('[data-ipv-choice="channel"] select', label="4 of 64")
+    page.select_option('[data-ipv-choice="channel"] select', label="4 (of 0 to 63)")
     opened.shown("1 1 1 5")
     residuals = pictures.layers[1].residuals[1, 5]
     for rung, name in enumerate(("unaligned", "inverse", "input_aligned")):

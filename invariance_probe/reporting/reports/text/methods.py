@@ -130,6 +130,22 @@ def kinds_phrases(result: Result | OracleResult) -> list[str]:
     return out
 
 
+def onto_canvas(images: Mapping[str, Any]) -> str:
+    """How images came to the canvas, in a sentence; "" where nothing was done, or is not known."""
+    source, canvas = images.get("source"), images.get("canvas")
+    if not source or not canvas:
+        return ""
+    whole = f"{source[0]}×{source[1]} pixels"
+    inner = f"; the canvas is the middle {canvas[0]}×{canvas[1]} of it" if source != canvas else ""
+    if images.get("resized"):
+        real = ", so that turned images show real content at the corners" if inner else ""
+        return (
+            f"Each was resized, anti-aliased and in proportion, until it covered {whole}, and "
+            f"cropped to its centre{inner}{real}."
+        )
+    return f"Each has {whole}{inner}." if inner else ""
+
+
 def _each(words: Iterable[object]) -> list[str]:
     return list(dict.fromkeys(map(str, words)))
 
@@ -194,6 +210,8 @@ def _setup(provenance: Mapping[str, Any]) -> list[str]:
         f"{images.get('evaluation', '?')} for evaluation, seen on a canvas of "
         f"{canvas[0]}×{canvas[1]} pixels."
     )
+    if brought := onto_canvas(images):
+        out.append(brought)
     beyond = images.get("beyond_source")
     if beyond == "fill":
         fill = ", ".join(f"{float(value):g}" for value in images.get("fill") or [])
