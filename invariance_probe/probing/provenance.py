@@ -16,7 +16,6 @@ from torch import nn
 
 from .. import __version__
 from ..data import ImageSet
-from ..data.images._photos import PhotoSource
 from ..data.sizes import size_text
 from ..geometry import Transform
 from ..networks import LayerFrame, Network, nearest_aligned_sizes
@@ -70,7 +69,7 @@ def describe_run(
             "evaluation": halves[1],
             "canvas": list(images.canvas),
             "source": list(images.source_size),
-            "resized": isinstance(images.source, PhotoSource),
+            "resized": images.resized,
             "beyond_source": inputs.beyond,
             "fill": list(images.background) if inputs.beyond == "fill" else None,
             "mean": inputs.mean.flatten().tolist(),

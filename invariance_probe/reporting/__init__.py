@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .tables.comparison import comparison_latex, comparison_markdown
     from .tables.ladder import ladder_table, to_latex, to_markdown
     from .tables.ledger import ledger_table
+    from .tables.ledger_latex import ledger_latex
     from .tables.oracle import (
         oracle_latex,
         oracle_markdown,
@@ -60,6 +61,7 @@ __all__ = [
     "comparison_markdown",
     "figure_style",
     "ladder_table",
+    "ledger_latex",
     "ledger_table",
     "oracle_latex",
     "oracle_markdown",
@@ -136,6 +138,7 @@ _MODULES = {
     "figures.spread": ("plot_spread",),
     "tables.ladder": ("ladder_table", "to_latex", "to_markdown"),
     "tables.ledger": ("ledger_table",),
+    "tables.ledger_latex": ("ledger_latex",),
     "experiments.theorem": ("plot_theorem", "theorem_table"),
     "figures.tuning": ("plot_tuning",),
 }

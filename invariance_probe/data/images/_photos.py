@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ class PhotoSource:
     size: Size
     channels: int
     workers: int = 0
+    resizes: ClassVar = True
 
     def __len__(self) -> int:
         return len(self.store.names)

@@ -103,6 +103,11 @@ class ImageSet:
         """Whether real content fills the canvas at every rotation about its centre."""
         return covers_rotation(self.source_size, self.canvas)
 
+    @property
+    def resized(self) -> bool:
+        """Whether images of other sizes were resized, and cropped, to the source size."""
+        return bool(getattr(self.source, "resizes", False))
+
     def batch(self, indices: Iterable[int]) -> Tensor:
         """Return the asked images as a float32 tensor (n, C, Hs, Ws) in [0, 1], not normalised.
 

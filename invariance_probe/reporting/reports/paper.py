@@ -8,6 +8,8 @@ from pathlib import Path
 from ...running.hashes import table_bytes
 from ..tables.escaping import guarded
 from ..tables.ladder import to_latex
+from ..tables.ledger import has_ledger
+from ..tables.ledger_latex import ledger_latex
 from ..tables.oracle import main_measure, oracle_latex
 from .contents import Content
 from .drawing import Drawn
@@ -43,11 +45,14 @@ def write_paper(
 
 
 def _tables(runs: Runs) -> Iterator[tuple[str, str]]:
-    """(file name, text) of every table: of one column's width, and ladders of two as well."""
+    """(file name, text) of every table: of one column, ladders and ledgers also of two."""
     for number, (_, result) in enumerate(runs.probes, start=1):
         for wide in (False, True):
             text = to_latex(result, wide=wide, label=f"ladder-{number}")
             yield f"table_ladder_{number}{'_wide' * wide}.tex", text
+            if has_ledger(result):
+                text = ledger_latex(result, wide=wide, label=f"ledger-{number}")
+                yield f"table_ledger_{number}{'_wide' * wide}.tex", text
     for number, (_, found) in enumerate(runs.oracles, start=1):
         text = oracle_latex(found, measure=main_measure(found), label=f"oracle-{number}")
         yield f"table_oracle_{number}.tex", text

@@ -18,6 +18,8 @@ from invariance_probe.probing import Result, compare
 from invariance_probe.reporting import (
     classifier_latex,
     comparison_latex,
+    ledger_latex,
+    ledger_table,
     published_latex,
     to_latex,
 )
@@ -77,6 +79,20 @@ def test_every_table_has_a_caption_and_a_label_of_its_own(paper: Path) -> None:
     assert len(set(labels)) == len(labels) == floats == tables.count(r"\caption{")
 
 
+def test_the_ledger_is_a_table_of_one_column_and_of_two(paper: Path, probed: Result) -> None:
+    table = ledger_table(probed).set_index(["over", "source", "layer", "part"])["share"]
+    narrow, wide = (
+        (paper / f"table_ledger_1{end}.tex").read_text(encoding="utf-8") for end in ("", "_wide")
+    )
+    space = table["mean of 2 rotations", "maps moved", "conv1", "space"]
+    rows = [line for line in narrow.splitlines() if line.startswith("conv1 &")]
+    assert len(rows) == 2, "rotations and a scaling"
+    assert rows[0].split(" & ")[2].startswith(rf"\below{{{space:.2f}}}".replace("-", "$-$"))
+    titles = re.findall(r"\\emph\{(.+?)\}", wide)
+    assert titles == ["maps moved", "input moved", "another image"] * 2
+    assert "undeter-" in wide and "undeter-" not in narrow
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_nothing_leaves_its_column(paper: Path, probed: Result, tmp_path: Path) -> None:
@@ -84,7 +100,9 @@ def test_nothing_leaves_its_column(paper: Path, probed: Result, tmp_path: Path) 
         shutil.copy(path, tmp_path)
     (tmp_path / "references.bib").write_text(as_bibtex(EVERY), encoding="utf-8")
     texts = [rf"\input{{{path.name}}}" for path in sorted(tmp_path.glob("*.tex"))]
-    texts += [to_latex(_renamed(probed), wide=wide, label=f"long-{wide}") for wide in (False, True)]
+    for wide in (False, True):
+        texts.append(to_latex(_renamed(probed), wide=wide, label=f"long-{wide}"))
+        texts.append(ledger_latex(_renamed(probed), wide=wide, label=f"long-ledger-{wide}"))
     said = _compiled(tmp_path, PAGE % "\n\n".join(texts))
     _check_columns(said)
     printed = (tmp_path / "page.bbl").read_text(encoding="utf-8")
@@ -131,6 +149,7 @@ def _renamed(result: Result) -> Result:
         errors=np.concatenate([result.errors] * 15),
         variance=np.concatenate([result.variance] * 15),
         residuals=table,
+        extra={f"ledger/{layer}": result.extra["ledger/conv1"] for layer in layers},
     )
 
 
