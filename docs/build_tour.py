@@ -1,6 +1,6 @@
 """Runs the Python of docs/tour.md and puts what it prints and draws into the page.
 
-    python docs/build_tour.py           # writes the page and its pictures
+    python docs/build_tour.py           # writes the page, its pictures, and the same as a notebook
     python docs/build_tour.py --check   # says where what is printed differs from the page
 
 Blocks run in order in one namespace, in a temporary folder. What a block prints stands behind it
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 TOUR = Path(__file__).with_name("tour.md")
+NOTEBOOK = TOUR.with_suffix(".ipynb")
 
 _BLOCK = re.compile(
     r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<printed>.*?)```\n)?", re.DOTALL
@@ -95,6 +97,28 @@ def differences(page: str, printed: list[str]) -> list[str]:
     ]
 
 
+def notebook(page: str) -> str:
+    """The page as a Jupyter notebook: its code in cells, with what it prints; the rest as text."""
+    cells: list[dict[str, Any]] = []
+
+    def cell(kind: str, text: str, **more: Any) -> None:
+        if text.strip():
+            own = {"cell_type": kind, "id": f"cell-{len(cells)}", "metadata": {}}
+            cells.append(own | {"source": text.strip().splitlines(keepends=True)} | more)
+
+    end = 0
+    for found in _BLOCK.finditer(page):
+        cell("markdown", page[end : found.start()])
+        said = {"output_type": "stream", "name": "stdout", "text": found["printed"]}
+        outputs = [said] if found["printed"] else []
+        cell("code", found["code"], execution_count=None, outputs=outputs)
+        end = found.end()
+    cell("markdown", page[end:])
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    about = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+
+
 def main(arguments: list[str]) -> int:
     """Run the page, and compare it or write it again with its pictures."""
     page = TOUR.read_text(encoding="utf-8")
@@ -106,12 +130,16 @@ def main(arguments: list[str]) -> int:
             return 1
         if "--check" in arguments:
             wrong = differences(page, printed)
+            if NOTEBOOK.read_text(encoding="utf-8") != notebook(page):
+                wrong.append(f"{NOTEBOOK.name} is not the page; run docs/build_tour.py\n")
             print("\n".join(wrong), end="")
             return int(bool(wrong))
         for name in pictures(page):
             (TOUR.parent / "tour").mkdir(exist_ok=True)
             shutil.copyfile(Path(folder) / name, TOUR.parent / "tour" / name)
-    TOUR.write_text(written(page, printed), encoding="utf-8")
+    page = written(page, printed)
+    TOUR.write_text(page, encoding="utf-8")
+    NOTEBOOK.write_text(notebook(page), encoding="utf-8")
     return 0
 
 

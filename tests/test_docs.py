@@ -6,6 +6,7 @@ import ast
 import doctest
 import importlib
 import importlib.util
+import json
 import re
 import sys
 from itertools import pairwise
@@ -220,6 +221,21 @@ def test_the_tour_shows_what_it_printed() -> None:
     assert len(parts) >= 8
     assert all(bool(printed) == ("print(" in code) for code, printed in parts)
     assert [name for name in tour.pictures(page) if not (DOCS / "tour" / name).exists()] == []
+
+
+def test_the_notebook_is_the_page() -> None:
+    tour = script("build_tour")
+    page = PAGES["tour.md"].read_text(encoding="utf-8")
+    committed = (DOCS / "tour.ipynb").read_text(encoding="utf-8")
+    assert committed == tour.notebook(page), "run docs/build_tour.py"
+    cells = json.loads(committed)["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert code == [code.strip() for code, _ in tour.blocks(page)]
+    shown = ["".join(cell["outputs"][0]["text"]) for cell in cells if cell.get("outputs")]
+    assert shown == [printed for _, printed in tour.blocks(page) if printed]
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert "# Tour" in text and "```" not in text.replace("```bash", "")
 
 
 @pytest.mark.slow
