@@ -26,10 +26,10 @@ LEDGER = (
     "it is undetermined, or lost. From the maps moved back; from the input moved back (what is "
     "lost there is measurement error); from another image (what comes by chance)"
 )
-DETAIL = (
-    "in detail, one transformation of each kind: the rotation nearest 90° (at 90° nothing is "
-    "interpolated), the scaling nearest 2, of others the largest; summary.csv holds all"
-)
+_SHOWN = {
+    "rotation": "the rotation nearest 90°, where nothing is interpolated",
+    "scaling": "the scaling nearest 2",
+}
 GAIN = (
     "gain: what moving the maps back wins over nothing done, as a share of what aligning the "
     "input wins (1 as much, 0 nothing, negative: it does harm)"
@@ -51,8 +51,8 @@ def show_results(results: Sequence[Result], console: Console, *, wide: bool = Fa
             console.print(Text(line, "bold"))
         console.print()
         shown = telling(result) or list(result.axes["transform"])[:1]
-        if len(shown) < np.sum(~_distinct(result)["identity"]):
-            console.print(Text(DETAIL))
+        if chosen := _chosen(result, shown):
+            console.print(Text(chosen))
             console.print()
         for transform in shown:
             known = len(result.ledger) > 0
@@ -79,7 +79,7 @@ def verdicts(result: Result) -> list[str]:
         return []
     lines = []
     for over, rows in ledger_table(result).groupby("over", sort=False):
-        lines.append(f"{over}, of the variance of the original's map:")
+        lines.append(f"{over}, predicted of the variance of the original's map:")
         values = rows.set_index(["layer", "source", "part"])["share"]
         for layer in result.axes["layer"]:
             moved, aligned, channels = (
@@ -88,8 +88,7 @@ def verdicts(result: Result) -> list[str]:
             )
             mapped = ": not determined" if channels == "–" else f" {channels} points more"
             lines.append(
-                f"  {layer}: moved maps predict {moved} %, moved input {aligned} %, channel "
-                f"maps{mapped}"
+                f"  {layer}: moved maps {moved} %, moved input {aligned} %, channel maps{mapped}"
             )
     return lines
 
@@ -278,6 +277,15 @@ def telling(result: Result) -> list[str]:
             away = -np.abs(value)
         chosen.append(str(group["transform"].iloc[int(np.argmin(away))]))
     return chosen[:3]
+
+
+def _chosen(result: Result, shown: Sequence[str]) -> str:
+    """Why these transformations are shown; "" where they are all."""
+    moves = _distinct(result).set_index("transform")
+    if len(shown) >= (~moves["identity"].astype(bool)).sum():
+        return ""
+    said = [_SHOWN.get(kind, f"the largest {kind}") for kind in moves["kind"].loc[list(shown)]]
+    return f"in detail only {' and '.join(said)}; summary.csv holds all"
 
 
 def _table(title: str, *columns: Column) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from invariance_probe.console.tables import _gathered, _measured
+from invariance_probe.console.tables import _chosen, _gathered, _measured
 from invariance_probe.running.schema import Remark
 
 
@@ -19,6 +19,16 @@ def test_a_remark_on_several_layers_is_told_once_and_names_parts_of_outputs() ->
         "likewise lstm:1, lstm:2; their numbers are in provenance.json",
         "sample: 4 evaluation images",
     ]
+
+
+def test_what_is_shown_in_detail_is_said_where_it_is_not_all() -> None:
+    kinds = {"rotation:45": "rotation", "rotation:90": "rotation", "identity": "identity"}
+    summary = pd.DataFrame({"transform": list(kinds), "kind": list(kinds.values())})
+    summary["identity"] = summary["kind"] == "identity"
+    result: Any = SimpleNamespace(summary=summary)
+    assert _chosen(result, ["rotation:90"]).startswith("in detail only the rotation nearest 90°")
+    result.summary = summary[1:]
+    assert _chosen(result, ["rotation:90"]) == ""
 
 
 def test_one_transformation_is_told_as_one() -> None:
