@@ -20,7 +20,9 @@ from ..errors import ProbeError
 from ..geometry.kernels import CUBIC
 from .moments import SpatialMoments
 
+EDGE = 1e-6  # cells beyond the footprint of a map that still lie on it
 _CHUNK = 32_768  # sample points in flight: their coefficients stay in cache
+_SQUARES, _CROSS = 4, 2  # nodes a cell of the tables for ranking; bilinear K_AB needs but one
 
 # Weights of the taps of a block along one axis: a row a tap, a column a power of the fraction.
 _WEIGHTS = {
@@ -82,6 +84,7 @@ class ErrorSurface:
         other = copy(self)
         other.points, other._cross = self.points[::every], self._cross[::every].contiguous()
         other._targets = self._targets[::every]
+        other.__dict__.pop("_rough", None)
         other.target = float(other._targets.sum())
         return other
 
@@ -95,9 +98,75 @@ class ErrorSurface:
             cells = slice(first, first + step)
             block, x, y = self._locate(candidates, cells)
             square = _polynomial(_look_up(self._square, block), x, y)
-            pull = self._pull(cells, block, self._powers(x), self._powers(y))
+            (pull,) = self._pull(cells, block, (self._powers(x), self._powers(y)))
             total += square.sub_(pull, alpha=2).sum(0)
         return total
+
+    def rough(self, matrices: NDArray[np.float64]) -> Tensor:
+        """`error` (K) of candidates (K, 3, 3), read off tables in single precision: for ranking."""
+        cross, squares = self._rough
+        spans = np.maximum(1, np.array(self.size[::-1]) - 1)[:, None]
+        # The sampler counts from -1 to 1 between the outermost cells.
+        scaled = matrices[:, :2] * (2 / spans) - [0, 0, 1]
+        candidates = torch.from_numpy(scaled.reshape(-1, 3).T).to(cross)
+        points = self.points.to(cross)
+        total = cross.new_empty(len(matrices))
+        step = max(1, 2 * _CHUNK // len(points))
+        for first in range(0, len(total), step):
+            places = points @ candidates[:, 2 * first : 2 * (first + step)]
+            places = places.view(len(points), 1, -1, 2)
+            pull = F.grid_sample(cross, places, padding_mode="border", align_corners=True)
+            places = places.transpose(0, 1)
+            square = F.grid_sample(squares, places, padding_mode="border", align_corners=True)
+            total[first : first + step] = square[0, 0].sum(0) - 2 * pull[:, 0, 0].sum(0)
+        return total.add_(self.target)
+
+    @cached_property
+    def _rough(self) -> tuple[Tensor, Tensor]:
+        """K_AB (V, 1, ...) and squares (1, 1, ...) at nodes between which they are nearly linear."""
+        x, y = (self._nodes(cells, _SQUARES) for cells in reversed(self.size))
+        squares = self._squares(x, y)[None, None].float()
+        if self._taps == 2:
+            return self._cross[..., 1:-1, 1:-1].float().contiguous(), squares
+        x, y = (self._nodes(cells, _CROSS) for cells in reversed(self.size))
+        return self._pulls(x, y)[:, None].float(), squares
+
+    def _nodes(self, cells: int, steps: int) -> Tensor:
+        return torch.arange((cells - 1) * steps + 1).to(self.points) / steps
+
+    def coverage(self, matrices: NDArray[np.float64] | Tensor) -> NDArray[np.float64]:
+        """Share (K) of the compared cells that candidates (K, 3, 3) read on the map."""
+        candidates = torch.as_tensor(matrices).to(self.points)
+        rows, columns = self.size
+        inside = self.points.new_ones((len(self.points), len(candidates)), dtype=torch.bool)
+        for axis, cells in enumerate((columns, rows)):
+            middle = (cells - 1) / 2
+            places = self.points @ candidates[:, axis].T
+            inside &= places.sub_(middle).abs_() <= middle + 0.5 + EDGE
+        return np.asarray(inside.double().mean(0).cpu())
+
+    def nodes(self, columns: Tensor, rows: Tensor) -> Tensor:
+        """Error (V, Y, X) of reading each compared cell at each place of a grid of cells."""
+        x, y = (v.to(self.points) for v in (columns, rows))
+        return self._pulls(x, y).mul_(-2).add_(self._squares(x, y)).add_(self._targets[:, None, None])
+
+    def _squares(self, x: Tensor, y: Tensor) -> Tensor:
+        """Squares (Y, X) of the map at a grid of places."""
+        block, across, down = self._place(*torch.meshgrid(x, y, indexing="xy"))
+        return _polynomial(_look_up(self._square, block), across, down)
+
+    def _pulls(self, x: Tensor, y: Tensor) -> Tensor:
+        """K_AB (V, Y, X) between compared cells and a grid of places."""
+        across, down = self._resampler(x, self.size[1]), self._resampler(y, self.size[0])
+        return down @ self._cross[:, 0] @ across.T
+
+    def _resampler(self, places: Tensor, cells: int) -> Tensor:
+        """Weights (places, padded cells) of the taps along one axis."""
+        first = places.floor().clamp_(0, cells - 1)
+        weights = torch.stack(self._powers(places - first), 1)
+        taps = first.long()[:, None] + 1 + torch.arange(self._taps, device=places.device)
+        result = places.new_zeros(len(places), cells + 2 * (self._taps // 2))
+        return result.scatter_(1, taps, weights)
 
     def derivatives(self, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Errors (K), gradients (K, V, 2) and Gauss-Newton curvatures (K, V, 2, 2) per sample.
@@ -111,12 +180,13 @@ class ErrorSurface:
         dx, dy = self._powers(x, slopes=True), self._powers(y, slopes=True)
         square = _look_up(self._square, block)
         powers = torch.arange(1, len(square), device=x.device, dtype=x.dtype)[:, None, None]
-        values = _polynomial(square, x, y) - 2 * self._pull(everywhere, block, wx, wy)
+        pull, pull_across, pull_down = self._pull(everywhere, block, (wx, wy), (dx, wy), (wx, dy))
+        values = _polynomial(square, x, y) - 2 * pull
         across = _polynomial(square[:, 1:] * powers, x, y)
         down = _polynomial(square[1:] * powers[:, None], x, y)
         gradient = [
-            across - 2 * self._pull(everywhere, block, dx, wy),
-            down - 2 * self._pull(everywhere, block, wx, dy),
+            across - 2 * pull_across,
+            down - 2 * pull_down,
         ]
         xx, xy, yy = (_polynomial(_look_up(table, block), x, y) for table in self._curvatures)
         curvature = torch.stack([xx, xy, xy, yy], -1).mul_(2).unflatten(-1, (2, 2))
@@ -128,10 +198,13 @@ class ErrorSurface:
 
     def _locate(self, candidates: Tensor, cells: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Block and fractions of a cell, each (V, K), of the samples of some compared cells."""
-        rows, columns = self.size
         points = self.points[cells]
-        x = (points @ candidates[:, 0].T).clamp_(-1, columns)
-        y = (points @ candidates[:, 1].T).clamp_(-1, rows)
+        return self._place(points @ candidates[:, 0].T, points @ candidates[:, 1].T)
+
+    def _place(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Block and fractions of a cell of places given in cells."""
+        rows, columns = self.size
+        x, y = x.clamp(-1, columns), y.clamp(-1, rows)
         column, row = x.floor().clamp_(max=columns - 1), y.floor().clamp_(max=rows - 1)
         block = torch.add(column, row, alpha=columns + 1).add_(columns + 2).long()
         return block, x.sub_(column), y.sub_(row)
@@ -148,22 +221,27 @@ class ErrorSurface:
         return result
 
     def _pull(
-        self, cells: slice, block: Tensor, across: list[Tensor], down: list[Tensor]
-    ) -> Tensor:
-        """K_AB between compared cells and their weighted samples, (V, K)."""
+        self, cells: slice, block: Tensor, *samplers: tuple[list[Tensor], list[Tensor]]
+    ) -> list[Tensor]:
+        """K_AB between compared cells and their samples, (V, K) for each pair of weights of taps
+        across and down."""
         cross = self._cross[cells]
         rows, columns = cross.shape[-2:]
         # Blocks are numbered by their upper left cell on a grid one cell wider than the map.
         row = block.div(self.size[1] + 1, rounding_mode="floor")
         start = torch.arange(len(cross), device=block.device)[:, None] * (rows * columns)
         first = (block + row * (columns - self.size[1] - 1) + start).flatten()
-        flat, total = cross.flatten(), torch.zeros_like(across[0])
-        for y, weight in enumerate(down):
-            line = torch.zeros_like(total)
-            for x, share in enumerate(across):
-                line.addcmul_(flat.index_select(0, first + (y * columns + x)).view_as(line), share)
-            total.addcmul_(line, weight)
-        return total
+        flat = cross.flatten()
+        totals = [torch.zeros_like(across[0]) for across, _ in samplers]
+        for y in range(self._taps):
+            lines = [torch.zeros_like(total) for total in totals]
+            for x in range(self._taps):
+                read = flat.index_select(0, first + (y * columns + x)).view_as(block)
+                for line, (across, _) in zip(lines, samplers, strict=True):
+                    line.addcmul_(read, across[x])
+            for total, line, (_, down) in zip(totals, lines, samplers, strict=True):
+                total.addcmul_(line, down[y])
+        return totals
 
     @cached_property
     def _curvatures(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter
 
 from ..geometry import Frame, Transform, coverage, from_matrix, identity
 from .families import SCALE_LIMIT, Family, family_for
 from .levels import Moments, PyramidMoments
-from .moments import SpatialMoments
 from .quadratic import ErrorSurface
-from .refinement import Refined, refine
+from .refinement import Ground, Refined, refine, settle
+from .starts import explore, grid_starts
 
 Array = NDArray[np.float64]
 
@@ -25,9 +24,11 @@ ANGLES = np.arange(-180.0, 180.0, 5.0)
 SCALES = 2.0 ** np.linspace(-math.log2(SCALE_LIMIT), math.log2(SCALE_LIMIT), 13)
 """Factors of the coarse grid."""
 
-_KEPT = 4  # local minima of the coarse grid that are refined
+_SETTLED = 3  # minima around which the end is searched
+LEAST = 0.5
+"""Share of the compared cells that an alignment must read on the map."""
+
 _TIE = 1e-9  # of the energy: differences that rounding makes
-_COARSE_CELLS = 256  # enough to find a basin
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def best_alignment(
     family: str | None = None,
     interpolation: str = "bilinear",
     starts: Sequence[Transform] = (),
+    least: float = LEAST,
 ) -> Alignment:
     """Search all rotations and scales 1/4 … 4 for the transform that best undoes `transform`.
 
@@ -86,31 +88,33 @@ def best_alignment(
     moments = moments.fine if isinstance(moments, PyramidMoments) else moments
     frame, surface = moments.frame, ErrorSurface(moments, interpolation)
     scale = 1.0 / moments.energy if moments.energy > 0 else math.nan
+    ground = Ground(surface, frame, chosen, least)
     # a = g⁻¹: reading by h undoes h.
     known = np.stack([transform.matrix, np.eye(3), *(g.inverse().matrix for g in starts)])
-    known_errors = _errors(surface, frame, known)
-
+    known_errors, enough = ground.errors(known), ground.enough(known)
+    told = known[enough]
     if coarse is None:
-        first = _starts(surface, frame, chosen, known)
+        first = _basins(surface, frame, chosen, told, least)
     else:
-        first = _from_coarse(ErrorSurface(coarse, interpolation), coarse, chosen, known)
+        first = _basins(ErrorSurface(coarse, interpolation), coarse.frame, chosen, told, least)
     if chosen.name != "rotation":
-        first = np.concatenate([first, _beside(surface, frame, known)])
-    refined = _descend(surface, frame, chosen, known, first)
+        first = np.concatenate([first, _beside(ground, told)])
+    first = np.concatenate([told, first])
+    refined = _descend(surface, frame, chosen, told, first[ground.enough(first)], least)
     order = np.argsort(refined.errors, kind="stable")
     best = int(order[0])
     winner, error, start = _transform(refined.matrices[best]), refined.errors[best], "search"
     # An exact answer deserves its exact name, even if the descent found a 1e-10 better one.
     margin = _TIE * surface.target
-    if chosen.contains(transform) and known_errors[0] <= error + margin:
+    if chosen.contains(transform) and enough[0] and known_errors[0] <= error + margin:
         winner, error, start = transform.inverse(), known_errors[0], "inverse"
     if known_errors[1] <= error + margin * (start == "search"):
         winner, error, start = identity(), known_errors[1], "identity"
 
     points = frame.positions()[moments.cells.ravel()]
     runner = _runner_up(refined, order, points, frame)
-    by_angle = _errors(surface, frame, grid_samplings(ANGLES, np.ones(1)))
-    by_scale = _errors(surface, frame, grid_samplings(np.zeros(1), SCALES))
+    by_angle = ground.errors(grid_samplings(ANGLES, np.ones(1)))
+    by_scale = ground.errors(grid_samplings(np.zeros(1), SCALES))
     return Alignment(
         transform=winner,
         residual=float(error * scale),
@@ -129,7 +133,7 @@ def best_alignment(
     )
 
 
-def _beside(surface: ErrorSurface, frame: Frame, known: Array) -> Array:
+def _beside(ground: Ground, known: Array) -> Array:
     """For each known start the best of those half a cell away.
 
     Where cells fall on cells, at 90° for one, sampling does not smooth: the error has a crease
@@ -137,71 +141,43 @@ def _beside(surface: ErrorSurface, frame: Frame, known: Array) -> Array:
     """
     sides = [(x, y) for x in (-0.5, 0.0, 0.5) for y in (-0.5, 0.0, 0.5) if x or y]
     moved = np.repeat(known[:, None], len(sides), 1)
-    moved[..., :2, 2] += np.array(sides) * frame.jump
-    errors = _errors(surface, frame, moved.reshape(-1, 3, 3)).reshape(len(known), -1)
+    moved[..., :2, 2] += np.array(sides) * ground.frame.jump
+    errors = ground.errors(moved.reshape(-1, 3, 3)).reshape(len(known), -1)
     return np.asarray(moved[np.arange(len(known)), errors.argmin(1)])
 
 
-def _starts(surface: ErrorSurface, frame: Frame, family: Family, known: Array) -> Array:
-    """The known starts and the minima of the grid of angles and scales, (K, 3, 3)."""
-    # An odd stride through the compared cells does not fall into step with the rows.
-    thinned = surface.thinned(2 * (len(surface.points) // (2 * _COARSE_CELLS)) + 1)
-    mirrors = (1.0, -1.0) if np.linalg.det(known[0, :2, :2]) < 0 else (1.0,)
-    scales = np.ones(1) if family.name == "rotation" else SCALES
-    return np.concatenate([known, _coarse_minima(thinned, frame, scales, mirrors)])
-
-
-def _from_coarse(
-    surface: ErrorSurface, moments: SpatialMoments, family: Family, known: Array
+def _basins(
+    surface: ErrorSurface, frame: Frame, family: Family, known: Array, least: float
 ) -> Array:
-    """The known starts, and the distinct minima to which the coarse level leads."""
-    own = Family("similarity") if family.name == "affine" else family
-    found = refine(surface, moments.frame, own, _starts(surface, moments.frame, family, known))
-    return np.concatenate([known, found.matrices[_leaders(found, moments)]])
-
-
-def _leaders(refined: Refined, moments: SpatialMoments) -> list[int]:
-    """The best of the minima that lie half a cell or more apart."""
-    frame = moments.frame
-    points = frame.positions()[moments.cells.ravel()]
-    kept: list[int] = []
-    for index in np.argsort(refined.errors, kind="stable").tolist():
-        here = _transform(refined.matrices[index])
-        apart = (displacement(here, _transform(refined.matrices[i]), points) for i in kept)
-        if len(kept) < _KEPT and all(far > max(map(abs, frame.jump)) / 2 for far in apart):
-            kept.append(index)
-    return kept
+    """Sampling maps (K, 3, 3) at distinct low minima of a family without shears."""
+    mirrors = (1.0, -1.0)
+    if family.name == "rotation":
+        mirrors = mirrors if np.linalg.det(known[0, :2, :2]) < 0 else (1.0,)
+        grid = np.concatenate([grid_samplings(ANGLES, np.ones(1), m) for m in mirrors])
+    else:
+        grid = grid_starts(surface, frame, mirrors, least)
+    similar = Family("similarity") if family.name == "affine" else family
+    return explore(Ground(surface, frame, similar, least), np.concatenate([known, grid]))
 
 
 def _descend(
-    surface: ErrorSurface, frame: Frame, family: Family, known: Array, starts: Array
+    surface: ErrorSurface, frame: Frame, family: Family, known: Array, starts: Array, least: float
 ) -> Refined:
-    """Refine the starts; affine ones by way of similarities."""
-    if family.name != "affine":
-        return refine(surface, frame, family, starts)
-    similar = refine(surface, frame, Family("similarity"), starts)
-    leaders = similar.matrices[np.argsort(similar.errors, kind="stable")[:3]]
-    return refine(surface, frame, family, np.concatenate([known, leaders]))
-
-
-def _errors(surface: ErrorSurface, frame: Frame, samplings: Array) -> Array:
-    """Squared errors (K) of sampling maps (K, 3, 3) given in image coordinates."""
-    cells = frame.inverse_matrix @ samplings @ frame.matrix
-    return np.asarray(surface.error(cells).cpu())
-
-
-def _coarse_minima(
-    surface: ErrorSurface, frame: Frame, scales: Array, mirrors: tuple[float, ...]
-) -> Array:
-    """The lowest local minima (K, 3, 3) of the grid of angles and scales."""
-    found: list[tuple[float, Array]] = []
-    for mirror in mirrors:
-        grid = grid_samplings(ANGLES, scales, mirror)
-        values = _errors(surface, frame, grid).reshape(len(ANGLES), len(scales))
-        lowest = minimum_filter(values, size=3, mode=("wrap", "nearest")) == values
-        found += [(float(values.flat[i]), grid[i]) for i in np.flatnonzero(lowest)]
-    found.sort(key=lambda item: item[0])
-    return np.stack([matrix for _, matrix in found[:_KEPT]])
+    """Refine the starts, affine ones by way of similarities, and settle the best of them."""
+    if family.name == "affine":
+        similar = refine(surface, frame, Family("similarity"), starts, least=least)
+        leaders = similar.matrices[np.argsort(similar.errors, kind="stable")[:3]]
+        starts = np.concatenate([known, leaders])
+    refined = refine(surface, frame, family, starts, least=least)
+    ground = Ground(surface, frame, family, least)
+    last = ground.distinct(refined.matrices, refined.errors, number=_SETTLED, apart=0.1)
+    settled = settle(surface, frame, family, refined.matrices[last], least=least)
+    status = list(refined.status)
+    for index, own in zip(last, settled.status, strict=True):
+        status[index] = "flat" if status[index] == "flat" else own
+    refined.matrices[last], refined.errors[last] = settled.matrices, settled.errors
+    refined.iterations[last] += settled.iterations
+    return Refined(refined.matrices, refined.errors, tuple(status), refined.iterations)
 
 
 def displacement(g: Transform, other: Transform, points: Array) -> float:
