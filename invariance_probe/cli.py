@@ -96,6 +96,7 @@ def probe(
     map_interpolation: opt.Interpolation = None,
     image_interpolation: opt.Interpolation = None,
     family: opt.Family = None,
+    least_coverage: opt.LeastCoverage = None,
     channel_maps: opt.ChannelMaps = None,
     ledger: opt.Ledger = None,
     per_image: opt.PerImage = None,
@@ -130,8 +131,9 @@ def probe(
     }  # fmt: skip
     options = {
         "weighting": weighting, "map_interpolation": map_interpolation,
-        "image_interpolation": image_interpolation, "family": family, "channels": channel_maps,
-        "ledger": ledger, "per_image": per_image, "erode": reading.pixels(erode),
+        "image_interpolation": image_interpolation, "family": family,
+        "least_coverage": least_coverage, "channels": channel_maps, "ledger": ledger,
+        "per_image": per_image, "erode": reading.pixels(erode),
         "batch_size": reading.count(batch_size), "precision": precision, "memory": memory,
         "impure": impure, "dense": reading.count(dense), "resamples": resamples, "seed": seed,
     }  # fmt: skip

@@ -123,7 +123,7 @@ class ErrorSurface:
 
     @cached_property
     def _rough(self) -> tuple[Tensor, Tensor]:
-        """K_AB (V, 1, ...) and squares (1, 1, ...) at nodes between which they are nearly linear."""
+        """K_AB (V, 1, ...) and squares (1, 1, ...) at nodes, nearly linear between them."""
         x, y = (self._nodes(cells, _SQUARES) for cells in reversed(self.size))
         squares = self._squares(x, y)[None, None].float()
         if self._taps == 2:
@@ -148,7 +148,9 @@ class ErrorSurface:
     def nodes(self, columns: Tensor, rows: Tensor) -> Tensor:
         """Error (V, Y, X) of reading each compared cell at each place of a grid of cells."""
         x, y = (v.to(self.points) for v in (columns, rows))
-        return self._pulls(x, y).mul_(-2).add_(self._squares(x, y)).add_(self._targets[:, None, None])
+        return (
+            self._pulls(x, y).mul_(-2).add_(self._squares(x, y)).add_(self._targets[:, None, None])
+        )
 
     def _squares(self, x: Tensor, y: Tensor) -> Tensor:
         """Squares (Y, X) of the map at a grid of places."""

@@ -76,7 +76,7 @@ class Ground:
         # What lies between corners that are read on the map is read on the map.
         middle = (np.array(self.frame.size[::-1])[:, None] - 1) / 2
         places = self._read(matrices) + self.frame.inverse_matrix[:2, 2:]
-        enough = (np.abs(places - middle) <= middle + 0.5).all((1, 2))
+        enough = np.asarray((np.abs(places - middle) <= middle + 0.5).all((1, 2)))
         rest = np.flatnonzero(~enough)
         if len(rest):
             covered = self.surface.coverage(self.sampled(matrices[rest]))
@@ -110,7 +110,7 @@ class Ground:
         return np.asarray((axes / np.sqrt(moves)[:, None]).transpose(0, 2, 1))
 
     def around(self, matrices: Array, steps: Array) -> Array:
-        """The members (K·M, 3, 3) that lie by each of the steps (M, n), in cells, from (K, 3, 3)."""
+        """The members (K·M, 3, 3) by each of the steps (M, n), in cells, from (K, 3, 3)."""
         flips = flips_of(matrices)
         p = self.family.parameters(matrices @ flips)
         near = (p[:, None] + steps @ self.directions(p, flips)).reshape(-1, p.shape[1])
@@ -258,13 +258,13 @@ def settle(
         trial = family.limited(trial.reshape(-1, size))
         matrices = family.matrices(trial) @ np.repeat(flips[on], each, 0)
         values = ground.errors(matrices)
-        lower = values < np.repeat(errors[on], each)
+        lower = np.array(values < np.repeat(errors[on], each), dtype=bool)
         inside = np.zeros_like(lower)
         inside[lower] = ground.enough(matrices[lower])
         values[~inside] = np.inf
-        lower, inside, values = (v.reshape(-1, each) for v in (lower, inside, values))
-        better = inside.any(1)
-        edge[on] = lower.any(1) & ~better
+        values = values.reshape(-1, each)
+        better = np.asarray(np.isfinite(values).any(1))
+        edge[on] = lower.reshape(-1, each).any(1) & ~better
         best = trial.reshape(-1, each, size)[np.arange(len(on)), values.argmin(1)]
         last[on] = np.where(better[:, None], best - p[on], 0)
         p[on] = np.where(better[:, None], best, p[on])

@@ -39,7 +39,8 @@ class Alignment:
     are in-sample, as fractions of the original's variance. `distance` is the root mean square
     displacement in image pixels between g and h⁻¹ over the compared cells. `coverage` is the
     share of compared cells that g reads on the map. `runner_up` is the best other minimum.
-    `status` is "converged", "bound", "flat" or "iterations"; `start` says which start won.
+    `status` is "converged", "bound" (at the limit of scale, 1/4 or 4), "edge" (lower errors lie
+    where too few cells are read on the map), "flat" or "iterations"; `start` says which start won.
     `by_angle` and `by_scale` are the residuals of pure rotations by `ANGLES` and scalings by
     `SCALES`.
 
@@ -71,14 +72,15 @@ def best_alignment(
     starts: Sequence[Transform] = (),
     least: float = LEAST,
 ) -> Alignment:
-    """Search all rotations and scales 1/4 … 4 for the transform that best undoes `transform`.
+    """Search all rotations, scales 1/4 … 4, places and mirrors for what best undoes `transform`.
 
-    A coarse grid of angles (5°) and scales (1/3 octave) about the image centre, the identity and
-    h⁻¹ are starts for second-order refinement over the `family`: "rotation", "similarity",
-    "affine", or by default the smallest that holds h⁻¹. The result is never worse, in-sample,
-    than the identity, h⁻¹ and further `starts` (values of g), as far as the family holds them.
-    With two levels of moments the grid and a first refinement are the coarse level's; its
-    distinct minima, the identity, h⁻¹ and `starts` are refined at full resolution.
+    Only transforms that read at least a share `least` of the compared cells on the map count. A
+    coarse grid of them, the identity and h⁻¹ are where clouds of tries begin; what these find is
+    refined over the `family`: "rotation", "similarity", "affine", or by default the smallest that
+    holds h⁻¹. The result is never worse, in-sample, than the identity, h⁻¹ and further `starts`
+    (values of g), as far as they count and the family holds them. With two levels of moments grid
+    and clouds are the coarse level's; the minima found there, the identity, h⁻¹ and `starts` are
+    refined at full resolution.
 
     Convention: the search runs over g in image coordinates about the image centre; beyond the
     map's outermost cells the nearest cell repeats, and `coverage` reports how much.
@@ -93,10 +95,13 @@ def best_alignment(
     known = np.stack([transform.matrix, np.eye(3), *(g.inverse().matrix for g in starts)])
     known_errors, enough = ground.errors(known), ground.enough(known)
     told = known[enough]
+    mirrored = np.linalg.det(transform.matrix[:2, :2]) < 0
+    mirrors = (1.0, -1.0) if mirrored or chosen.name != "rotation" else (1.0,)
     if coarse is None:
-        first = _basins(surface, frame, chosen, told, least)
+        first = _basins(surface, frame, chosen, told, mirrors, least)
     else:
-        first = _basins(ErrorSurface(coarse, interpolation), coarse.frame, chosen, told, least)
+        fewer = ErrorSurface(coarse, interpolation)
+        first = _basins(fewer, coarse.frame, chosen, told, mirrors, least)
     if chosen.name != "rotation":
         first = np.concatenate([first, _beside(ground, told)])
     first = np.concatenate([told, first])
@@ -147,12 +152,15 @@ def _beside(ground: Ground, known: Array) -> Array:
 
 
 def _basins(
-    surface: ErrorSurface, frame: Frame, family: Family, known: Array, least: float
+    surface: ErrorSurface,
+    frame: Frame,
+    family: Family,
+    known: Array,
+    mirrors: tuple[float, ...],
+    least: float,
 ) -> Array:
-    """Sampling maps (K, 3, 3) at distinct low minima of a family without shears."""
-    mirrors = (1.0, -1.0)
+    """Sampling maps (K, 3, 3) at distinct low minima of the family, without its shears."""
     if family.name == "rotation":
-        mirrors = mirrors if np.linalg.det(known[0, :2, :2]) < 0 else (1.0,)
         grid = np.concatenate([grid_samplings(ANGLES, np.ones(1), m) for m in mirrors])
     else:
         grid = grid_starts(surface, frame, mirrors, least)

@@ -66,7 +66,7 @@ class Table:
         squares = np.square(self.arms * self.density).sum(1)
         self.radius = max(1.0, float(np.sqrt(squares.mean())))
 
-    def values(self, linear: Array, least: float) -> Array:
+    def values(self, linear: Array, least: float) -> NDArray[np.float32]:
         """Errors (K, Y, X) of linear parts (K, 2, 2) in cells at all centres; inf where too few
         cells are read on the map."""
         places = [
@@ -87,7 +87,7 @@ class Table:
         result[~enough] = np.inf
         return result
 
-    def _read(self, x: Array, y: Array) -> Array:
+    def _read(self, x: Array, y: Array) -> NDArray[np.float32]:
         """Sums over the cells of the errors at the nodes nearest to columns and rows in cells."""
         rows, columns = self.errors.shape[1:]
         x, y = (
@@ -190,7 +190,7 @@ def _minima(
     matrices[:, :2, :2] = linear[k]
     centre = np.stack([table.centres[0][x], table.centres[1][y]], -1)
     matrices[:, :2, 2] = centre - linear[k] @ table.centre[:2]
-    return values[k, y, x], matrices
+    return values[k, y, x].astype(float), matrices
 
 
 def _lowest_around(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -141,6 +141,13 @@ Family = Annotated[
         "[default: the smallest that holds the inverse]",
     ),
 ]
+LeastCoverage = Annotated[
+    float | None,
+    Option(
+        metavar="SHARE",
+        help="Share of the compared cells that best must read on the map. [default: 0.5]",
+    ),
+]
 ChannelMaps = Annotated[
     bool | None,
     Option(

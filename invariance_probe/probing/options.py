@@ -34,6 +34,7 @@ _BYTES = {"": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
           "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}  # fmt: skip
 _REAL = {
     "erode": (0.0, math.inf, "a margin in pixels, 0 or more, or 'auto'"),
+    "least_coverage": (0.0, 1.0, "a share from 0 to 1, such as 0.5"),
     "level": (math.nextafter(0, 1), 1.0, "a share between 0 and 1, such as 0.95"),
 }
 
@@ -53,6 +54,8 @@ class Options:
         "bicubic".
     family : transforms over which `best` is searched: "rotation", "similarity", "affine", or None
         for the smallest of the last two that holds h⁻¹.
+    least_coverage : share of the compared cells that `best` must read on the map; beyond it the
+        nearest cell repeats.
     erode : margin in pixels that samples must keep from the image's edge, the same for all layers;
         "auto" measures for each layer how far in padding and fill change its values; 0 compares
         all cells.
@@ -86,6 +89,7 @@ class Options:
     map_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     image_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     family: Literal["rotation", "similarity", "affine"] | None = None
+    least_coverage: float = 0.5
     erode: float | Literal["auto"] = "auto"
     channels: bool = True
     ledger: bool = True

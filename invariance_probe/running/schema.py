@@ -14,7 +14,7 @@ from .._limits import DENSE, is_formula
 TEXT_COLUMNS = {
     "layer", "transform", "kind", "rung", "best", "runner_up", "status", "start", "family", "by",
     "first", "second", "product", "treatment", "reason", "network", "network_layer", "quantity",
-    "method", "frame_method", "source", "part",
+    "method", "frame_method", "source", "part", "best_status",
 }  # fmt: skip
 """Columns of text: a layer called "0" must not come back as a number, nor "" as a missing one."""
 

@@ -70,6 +70,8 @@ def assemble(
             whole_pixels = image_frame(*state.canvas).carried_over(matrix)
             whole_cells = state.frame.carried_over(matrix, state.compared.source)
             entry["exact"] = whole_pixels and whole_cells
+            found = state.alignments[number]
+            entry |= {"best_coverage": found.coverage, "best_status": found.status}
             entry |= correlations[number]
             for index, name in enumerate(names_read, start=len(rungs)):
                 suffix = "" if name == "recovered" else f"_{name}"

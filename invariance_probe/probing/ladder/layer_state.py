@@ -149,7 +149,7 @@ class LayerState:
         self.alignments.append(
             best_alignment(
                 self.moments[which], self.transforms[which], family=self.options.family,
-                interpolation=self.options.map_interpolation,
+                interpolation=self.options.map_interpolation, least=self.options.least_coverage,
             )
         )  # fmt: skip
         self.moments[which] = self._moments()
@@ -212,7 +212,7 @@ class LayerState:
             moments.update(of(own), of(target))
             found = best_alignment(
                 moments, self.transforms[which], family=self.options.family,
-                interpolation=self.options.map_interpolation,
+                interpolation=self.options.map_interpolation, least=self.options.least_coverage,
                 starts=[self.alignments[which].transform],
             )  # fmt: skip
             maps.append(self.compared.moved(own, found.transform))

@@ -293,8 +293,8 @@ def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
     )
     out.append(
         "The best alignment is one for all images, searched on the fit half over "
-        f"{family}: a coarse grid of angles and scales, the identity and the inverse, the best of "
-        "them refined to second order on the maps' second moments."
+        f"{family}{_covered(options)}; the best of them were refined to second order on the maps' "
+        "second moments."
     )
     if options.get("per_image"):
         out.append("A best alignment of every evaluation image by itself was searched as well.")
@@ -306,6 +306,17 @@ def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
             "linear map (ridge about the orthogonal one), all fitted on the fit half."
         )
     return out
+
+
+def _covered(options: Mapping[str, Any]) -> str:
+    """Where the search began, and which alignments counted in it."""
+    least = options.get("least_coverage")
+    if not isinstance(least, int | float):  # of a version that tried no places
+        return ": a coarse grid of angles and scales, the identity and the inverse"
+    return (
+        f" that read at least {100 * least:g} % of the compared cells on the map: a coarse grid of "
+        "angles, scales and places, either way round, the identity and the inverse"
+    )
 
 
 def _oracle_methods() -> list[str]:

@@ -242,7 +242,8 @@ def _of_search(result: Result, where: str) -> list[Pitfall]:
                 "Searches that ended without a clear minimum",
                 (f"{len(stopped)} of {len(rows)} searches: {said}{where}",),
                 "The best found may be beaten by another movement that the search did not reach: "
-                "“bound” is the limit of scale, “flat” has no curvature, “iterations” was stopped.",
+                "“bound” is the limit of scale, “edge” that of coverage, “flat” has no curvature, "
+                "“iterations” was stopped.",
                 "Read “best” there as what was found, not as the least possible.",
             )
         )
