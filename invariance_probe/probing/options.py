@@ -34,7 +34,7 @@ _BYTES = {"": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
           "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}  # fmt: skip
 _REAL = {
     "erode": (0.0, math.inf, "a margin in pixels, 0 or more, or 'auto'"),
-    "least_coverage": (0.0, 1.0, "a share from 0 to 1, such as 0.5"),
+    "least_coverage": (0.0, math.nextafter(1, 2), "a share from 0 to 1, such as 0.5"),
     "level": (math.nextafter(0, 1), 1.0, "a share between 0 and 1, such as 0.95"),
 }
 

@@ -113,7 +113,10 @@ RUNGS = tuple(RUNG)
 CHANNEL_RUNGS = tuple(name for name, rung in RUNG.items() if rung.group == "channel")
 FLOOR, CEILING = "input_aligned", "other_image"
 
+_SEARCH = "search over all places, either way round, with a least coverage"
 RECIPES = {
+    "best": _SEARCH,
+    "best_per_image": _SEARCH,
     CEILING: "mean over all pairs of images",
     "inverse_linear": "ridge by cross-validation over images",
 }

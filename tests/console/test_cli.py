@@ -420,6 +420,7 @@ def test_plot_refuses_what_is_no_result(in_tmp: Path) -> None:
         (["--std", "0"], ["std", "must be positive"]),
         (["--weighting", "layer"], ["weighting='layer'", "'raw', 'channel'"]),
         (["--family", "projective"], ["family='projective'", "'similarity'"]),
+        (["--least-coverage", "2"], ["least_coverage=2.0 is out of range", "from 0 to 1"]),
         (["--batch-size", "0"], ["batch_size=0 is out of range"]),
         (["--device", "tpu9"], ["no device 'tpu9'", "cpu"]),
         (["--network-arg", "canvas"], ["--network-arg canvas: write key=value"]),

@@ -273,6 +273,23 @@ def test_every_image_at_its_best_beats_one_transform_for_all():
     assert own.sum() < result.errors[0, 0, rungs.index("best")].sum()
 
 
+@pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
+def test_best_reads_as_much_of_the_map_as_is_asked(least):
+    """Maps of noise align nowhere: the least is left where one cell of the border repeats."""
+    moves, images = [rotation(40), rotation(90)], noise(8, 16, 12)
+    result = probe(
+        tiny(), ["0", "2"], moves, images, resamples=50, per_image=True, least_coverage=least
+    )
+    found = result.alignments
+    assert (found["coverage"] >= least - 1e-9).all()
+    assert (found["fit_residual"] <= found["fit_unaligned"] * (1 + 1e-9)).all()
+    assert (result.summary["best_coverage"].to_numpy() == found["coverage"].to_numpy()).all()
+    assert (result.summary["best_status"].to_numpy() == found["status"].to_numpy()).all()
+    assert result.provenance["options"]["least_coverage"] == least
+    if not least:
+        assert (found["coverage"] < 0.5).any()
+
+
 def test_identity_in_the_run_gives_exact_zeros():
     result = probe(tiny(), ["0", "2"], [rotation(20), rotation(0)], noise(12, 16, 12), resamples=50)
     rungs = [rung for rung in PLAIN if rung != "other_image"]

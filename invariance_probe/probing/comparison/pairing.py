@@ -143,8 +143,7 @@ def _settings(one: Result, other: Result) -> Iterator[tuple[str, Any, Any]]:
         yield f"{key.replace('_', ' ')} of the images", *(part.get(key) for part in images)
     # Results of versions that had fewer options were probed with the defaults of the others.
     options = [
-        {**Options(erode=0.0, least_coverage=0.0).to_dict(), **r.provenance.get("options", {})}
-        for r in (one, other)
+        {**Options(erode=0.0).to_dict(), **r.provenance.get("options", {})} for r in (one, other)
     ]
     for key in dict.fromkeys([*options[0], *options[1]]):
         if key not in _FREE:
