@@ -19,12 +19,13 @@ from .starts import explore, grid_starts
 Array = NDArray[np.float64]
 
 ANGLES = np.arange(-180.0, 180.0, 5.0)
-"""Angles of the coarse grid, degrees."""
+"""Angles of `Alignment.by_angle`, degrees."""
 
 SCALES = 2.0 ** np.linspace(-math.log2(SCALE_LIMIT), math.log2(SCALE_LIMIT), 13)
-"""Factors of the coarse grid."""
+"""Factors of `Alignment.by_scale`."""
 
 _SETTLED = 3  # minima around which the end is searched
+
 LEAST = 0.5
 """Share of the compared cells that an alignment must read on the map."""
 

@@ -2,7 +2,7 @@
 
 The error of reading each compared cell at each node of a grid over the map is tabulated once. A
 candidate then costs one look-up per cell, rounded to nodes, so that all angles, scales and places
-of either orientation are tried; those that look best are ranked again by their exact errors.
+of either orientation are tried. About those that look best ever closer clouds of others are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STEP = 1.75  # nodes between neighbours of the grid, at the cells' root mean sq
 _OCTAVE = 1 / 3  # at most between scales
 _ANGLES = 12  # at least
 _SLACK = 0.05  # of coverage, which the table's cells know roughly
-_RANKED = 600  # candidates whose error is computed
+_RANKED = 600  # candidates that clouds begin at
 
 # Cells of spread, starts kept so far apart, and tries about each.
 _CLOUDS = ((2.0, 64, 32), (1.3, 40, 40), (0.8, 24, 40), (0.5, 16, 48), (0.3, 10, 48))
