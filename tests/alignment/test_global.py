@@ -8,6 +8,7 @@ import torch
 
 from invariance_probe.alignment import ErrorSurface, best_alignment
 from invariance_probe.alignment.search import displacement
+from invariance_probe.alignment.starts import grid_starts
 from invariance_probe.geometry import (
     affine,
     coverage,
@@ -38,6 +39,16 @@ def test_poses_shifted_by_15_percent_are_found_untold(blobs, pose, h, dtype):
     assert displacement(found.transform, h.inverse(), middle) < 0.2
     assert found.residual < 0.01 < found.identity_residual
     assert found.status == "converged"
+
+
+@pytest.mark.parametrize("h", POSES.values(), ids=POSES)
+def test_the_grid_starts_within_two_cells_of_the_pose(blobs, pose, h):
+    frame = image_frame(28, 28)
+    moments = pose(blobs(21, radius=11), h, frame, (28, 28))
+    starts = grid_starts(ErrorSurface(moments), frame, (1.0, -1.0), 0.5)
+    points = np.c_[frame.positions(), np.ones(784)][moments.cells.ravel()]
+    away = ((starts - h.matrix) @ points.T)[:, :2]
+    assert np.sqrt(np.square(away).sum(1).mean(1)).min() < 2
 
 
 @pytest.mark.parametrize("h", POSES.values(), ids=POSES)
