@@ -125,7 +125,7 @@ def test_rungs_of_another_recipe_are_left_out_of_a_replay(result: Result, tmp_pa
     )
     check = by_name(verify(earlier.save(tmp_path / "run"), full=True))["replay of the whole run"]
     assert check.holds
-    assert "without inverse_linear, other_image, made by another recipe" in check.detail
+    assert "without best, inverse_linear, other_image, made by another recipe" in check.detail
     changed = replace(result, errors=errors)
     check = by_name(verify(changed.save(tmp_path / "two"), full=True))["replay of the whole run"]
     assert check.holds is False
