@@ -87,7 +87,9 @@ class Architecture:
         check_head(self.head)
         self._check_numbers()
         if self.backbone == "fcn" and any(depth > 0 for depth in depths):
-            raise ProbeError(f"'{self.name}': the fcn has no blocks to put a transformer after")
+            raise ProbeError(
+                f"'{self.name}': the fcn has no blocks to put a spatial transformer after"
+            )
         if self.family == "tps" and (iterations > 1 or (kind != "C" and len(depths) > 1)):
             raise ProbeError(
                 f"'{self.name}' with thin plate splines: their warps cannot be composed; "

@@ -183,7 +183,7 @@ def test_unknown_fields():
 @pytest.mark.parametrize(
     "name, fields, text",
     [
-        ("STN-C1", {"backbone": "fcn"}, "the fcn has no blocks to put a transformer after"),
+        ("STN-C1", {"backbone": "fcn"}, "the fcn has no blocks to put a spatial transformer after"),
         ("STN-C0x2", {"family": "tps"}, "their warps cannot be composed; take another family"),
         ("STN-SL01", {"family": "tps"}, "their warps cannot be composed; take another family"),
         ("STN-C1", {"parallel": 2}, "with 2 transformers in parallel; only STN-C0 has them"),
