@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import random
+import types
 import warnings
-from collections import deque
+from argparse import Namespace
+from collections import UserDict, UserList, deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -296,3 +299,68 @@ def test_what_a_class_keeps_for_all_its_modules_is_left_as_it_came() -> None:
             use(network)
         left = Counted.calls, Counted.sizes, hasattr(Counted, "last")
         assert left == (0, [], False), name
+
+
+def fill(held: Any) -> None:
+    held.calls = held.calls + 1
+
+
+def count(held: Any) -> None:
+    held["calls"] = held.get("calls", 0) + 1
+
+
+def learn(_: Any, layer: nn.Conv2d) -> None:
+    with torch.enable_grad():
+        (layer.weight * 2).sum().backward()
+
+
+def name(_: Any, layer: nn.Conv2d) -> None:
+    layer.weight.calls = getattr(layer.weight, "calls", 0) + 1
+
+
+HELD: dict[str, tuple[Callable[[], Any], Callable[..., None], Callable[..., Any]]] = {
+    "bytearray": (lambda: bytearray(2), lambda a: a.append(1), lambda a: bytes(a)),
+    "array": (lambda: array.array("d", [np.nan]), lambda a: a.append(1.0), lambda a: a.tobytes()),
+    "SimpleNamespace": (lambda: types.SimpleNamespace(calls=0), fill, lambda a: dict(vars(a))),
+    "Namespace": (lambda: Namespace(calls=torch.zeros(1)), fill, lambda a: float(a.calls)),
+    "UserDict": (UserDict, count, dict),
+    "UserList": (UserList, lambda a: a.append(1), list),
+    "RandomState": (
+        lambda: np.random.RandomState(0), lambda a: a.rand(), lambda a: str(a.get_state())
+    ),
+    "BitGenerator": (
+        lambda: np.random.PCG64(0), lambda a: a.random_raw(), lambda a: str(a.state)
+    ),
+    "gradients": (
+        lambda: None, learn, lambda _, layer: [
+            None if p.grad is None else p.grad.tolist() for p in layer.parameters()
+        ]
+    ),
+    "attributes of tensors": (lambda: None, name, lambda _, layer: dict(vars(layer.weight))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_state_that_hangs_on_a_module_is_put_back(kind: str) -> None:
+    make, change, read = HELD[kind]
+
+    class Holding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.held = nn.Conv2d(4, 4, 1), make()
+            self.layer.bias.grad = torch.ones(4)
+
+        def forward(self, maps: Tensor) -> Tensor:
+            change(*self.given())
+            return self.layer(maps)
+
+        def given(self) -> tuple[Any, ...]:
+            return (self.held,) if self.held is not None else (None, self.layer)
+
+    middle = Holding()
+    network, before = network_with(middle), read(*middle.given())
+    network(IMAGES[:1])
+    assert read(*middle.given()) != before  # or the test would hold of a network without state
+    before = read(*middle.given())
+    list_layers(network, IMAGES[:1])
+    assert read(*middle.given()) == before
