@@ -185,8 +185,8 @@ def test_how_photographs_came_to_the_canvas_is_told(tmp_path):
     photos = run(strided(), image_folder(tmp_path, (20, 20), 1)).provenance["images"]
     assert onto_canvas(photos) == (
         "Each was resized, anti-aliased and in proportion, until it covered 32×32 pixels, and "
-        "cropped to its centre; the canvas is the middle 20×20 of it, so that turned images show "
-        "real content at the corners."
+        "cropped to its centre; the canvas is the middle 20×20 of it, and what lies around that "
+        "comes in where images turn."
     )
     assert onto_canvas(run(strided(), noise(6, 25, 17)).provenance["images"]) == (
         "Each has 25×25 pixels; the canvas is the middle 17×17 of it."

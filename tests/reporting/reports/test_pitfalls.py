@@ -20,6 +20,7 @@ def plain(make_result: Callable[..., Result]) -> Result:
     ("warning", "title"),
     [
         ("images: beyond the source of 28x28 the border is filled with 0", "Borders"),
+        ("images: the source is 260x260 instead of 322x322 because the", "Borders: no real"),
         ("images: 1 of 60 lie outside the folder, behind links (a.png)", "Images behind links"),
         ("images: 1 of 60 cannot be decoded (a.png)", "Remarks on the images"),
         ("preprocessing: canvas 28x28 guessed, because", "Canvas or normalisation guessed"),

@@ -138,10 +138,10 @@ def onto_canvas(images: Mapping[str, Any]) -> str:
     whole = f"{source[0]}×{source[1]} pixels"
     inner = f"; the canvas is the middle {canvas[0]}×{canvas[1]} of it" if source != canvas else ""
     if images.get("resized"):
-        real = ", so that turned images show real content at the corners" if inner else ""
+        around = ", and what lies around that comes in where images turn" if inner else ""
         return (
             f"Each was resized, anti-aliased and in proportion, until it covered {whole}, and "
-            f"cropped to its centre{inner}{real}."
+            f"cropped to its centre{inner}{around}."
         )
     return f"Each has {whole}{inner}." if inner else ""
 

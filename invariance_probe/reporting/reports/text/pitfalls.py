@@ -26,7 +26,7 @@ class Pitfall:
 
 _NOTED = "images noted"  # of a folder: damaged files, labels; not of borders or links
 _LINKED = "images linked"
-_BORDER, _LINK = "beyond the source", "behind links"
+_BORDERS, _LINK = ("beyond the source", "the source is "), "behind links"
 
 # Title, what it means, what to do; by how the warning of a result begins.
 _KNOWN = {
@@ -152,7 +152,7 @@ def pitfalls(
             kind = warning.kind if warning.kind in _KNOWN else ""
             # The title says what a remark on all layers is about.
             text = (kind and not warning.layer and warning.said) or warning
-            if kind == "images" and _BORDER not in warning:
+            if kind == "images" and not any(said in warning for said in _BORDERS):
                 kind = _LINKED if _LINK in warning else _NOTED
             said_by.setdefault((kind, text), []).append(name)
     for (kind, text), names in said_by.items():
