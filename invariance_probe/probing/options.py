@@ -48,7 +48,8 @@ class Options:
     seed : splits the images into fit and evaluation half, pairs other images, flips the signs of
         `compare`.
     batch_size : images in one forward pass, or "auto": as many as are fast and fit the memory, at
-        most 256. It changes numbers by rounding only, below 1e-6; the result holds the number.
+        most 256. It changes numbers by rounding only, below 1e-6 (`best_per_image` by 1e-4: of near
+        minima rounding may choose another); the result holds the number.
     weighting : "raw" sums channels as they are, "channel" divides each by its deviation first.
     map_interpolation, image_interpolation : "bilinear" (what spatial transformers use) or
         "bicubic".
