@@ -76,6 +76,9 @@ def test_defaults_fill_what_a_file_leaves_out():
         ({"transforms": ["rotation:30"]}, r"transforms=\['rotation:30'\] must be a text"),
         ({"train": "no"}, r"train='no' must be true or false"),
         ({"canvas": 28}, r"canvas=\(28,\) must be two numbers: rows and columns"),
+        ({"arguments": True}, "arguments=True must be a dictionary"),
+        ({"arguments": ["width"]}, "arguments=.* must be a dictionary"),
+        ({"layers": None}, "layers of a configuration must be texts"),
         ({"arguments": {"net": object}}, r"arguments=.* cannot be stored with the result"),
     ],
 )

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..._limits import quoted
 from ..._memory import bytes_text, free_bytes
 from ...errors import ProbeError
 from .._words import few, shown
@@ -130,7 +131,9 @@ _OWN = frozenset(inspect.signature(build_network).parameters) - {"kwargs"}
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of a factory that are named as what the package says itself."""
+    """Refuse what is no dictionary, and arguments named as what the package says itself."""
+    if not isinstance(arguments, Mapping):
+        raise ProbeError(f"arguments={quoted(arguments)} must be a dictionary of arguments")
     if taken := sorted(_OWN & set(arguments)):
         raise ProbeError(
             f"a factory gets no argument {taken[0]!r} from here, which says something else: name "

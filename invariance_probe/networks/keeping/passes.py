@@ -30,7 +30,8 @@ def _to_eval(network: nn.Module) -> None:
         network.eval()
     except Exception as error:  # a `train` of the user's own
         raise ProbeError(
-            f"the network cannot be put into eval mode: {first_line(error)}; mend its train()"
+            f"the network cannot be put into eval mode: {first_line(error).rstrip('.')}; "
+            "mend its train()"
         ) from error
 
 

@@ -34,12 +34,15 @@ def check_module(network: object) -> None:
         raise ProbeError(f"the network is the class {network.__name__}; give an object of it")
     if not isinstance(network, nn.Module):
         kind = type(network).__name__
-        raise ProbeError(f"the network is a {kind}, not a torch.nn.Module; wrap it in one")
-    if isinstance(network, torch.jit.ScriptModule):
-        raise ProbeError(
-            "the network is a TorchScript program, whose layers cannot be watched; give the Python "
-            "network, and the program as its checkpoint"
-        )
+        raise ProbeError(f"the network is of type {kind}, no torch.nn.Module; wrap it in one")
+    for name, held in network.named_modules():
+        if isinstance(held, torch.jit.ScriptModule):
+            said = f"the network has a part {name!r} that" if name else "the network"
+            whole = "the Python network, and the program as its checkpoint"
+            raise ProbeError(
+                f"{said} is a TorchScript program, whose layers cannot be watched; give "
+                f"{'its Python module' if name else whole}"
+            )
     if any(map(_on_meta, network.parameters())):
         raise ProbeError("the network has no values (device meta); give it weights first")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...errors import ProbeError
 from ..keeping import keeping_each
 from .activations import as_map
-from .capture import filled, modules_by_name, near, run, split_call
+from .capture import check_module, filled, modules_by_name, near, run, split_call
 from .layouts import Layout, layouts_of, measure_layouts
 from .parts import part_name, parts
 
@@ -67,6 +67,7 @@ def list_layers(network: nn.Module, example: Tensor) -> list[LayerInfo]:
     >>> [(layer.name, layer.size) for layer in list_layers(network, torch.zeros(1, 1, 8, 8))]
     [('0', (6, 6)), ('1', (6, 6)), ('2', None)]
     """
+    check_module(network)
     modules = modules_by_name(network)
     called: dict[str, tuple[int, ...]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -89,16 +90,26 @@ def test_what_surrounds_a_pass_is_one_line_too() -> None:
         (Raises(NoText()), "cannot take images .*: NoText"),
         (nn.Sequential(Stubborn(1, 2, 3)), "cannot be put into eval mode: not now"),
         (torch.jit.script(plain), "is a TorchScript program.* Python network"),
+        (
+            nn.Sequential(plain[0], torch.jit.script(plain[1])),
+            "has a part '1' that is a TorchScript program.* its Python module",
+        ),
         (torch.jit.freeze(torch.jit.script(plain.eval())), "is a TorchScript program"),
         (nn.Conv2d(1, 2, 3), "no layer 'after'; it has none inside: wrap it"),
         (nn.Conv2d(1, 2, 3, device="meta"), "no values .device meta."),
         (nn.Conv2d, "the class Conv2d; give an object"),
-        (plain.forward, "is a method, not a torch.nn.Module"),
-        (None, "is a NoneType"),
+        (plain.forward, "is of type method, no torch.nn.Module"),
+        (None, "is of type NoneType"),
     ]
     for network, message in tries:
         with pytest.raises(ProbeError, match=message):
             probe(network, ["after"], ["rotation:90"], images, resamples=10)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("network", [nn.Conv2d, len, {"weight": 1}, None])
+def test_what_is_no_network_is_not_listed(network: Any) -> None:
+    with pytest.raises(ProbeError, match=r"give an object|no torch.nn.Module"):
+        list_layers(network, torch.rand(1, 1, 12, 12))
 
 
 class Odd(nn.Module):

@@ -73,13 +73,15 @@ def paragraphs(runs: Runs) -> str:
 def summary(runs: Runs) -> str:
     """What a paper has room for: one paragraph of about 120 words, without settings as code."""
     provenances = [run.result.provenance for run in runs.all]
-    networks = joined(_each(_part(p, "network").get("name", "the network") for p in provenances))
+    networks = joined(_each(_part(p, "network").get("name") or "the network" for p in provenances))
     pictures = [_part(p, "images") for p in provenances]
-    images = joined(_each(f"{i.get('description', 'images')} ({i.get('number', '?')})"
-                          for i in pictures))  # fmt: skip
-    results: list[Result | OracleResult] = [result for _, result in runs.probes]
-    results = results or [result for _, result in runs.oracles]
-    moves = joined(_each(phrase for result in results for phrase in kinds_phrases(result)))
+    known = [i for i in pictures if i.get("description") and i.get("number")]
+    images = joined(_each(f"{_described(i)} ({i['number']})" for i in known))
+    probed, oracles = (
+        _each(phrase for _, result in results for phrase in kinds_phrases(result))
+        for results in (runs.probes, runs.oracles)
+    )
+    moves = joined(probed or oracles or ["the identity"])
     options = [_part(p, "options") for p in provenances]
     levels = joined(_each(f"{100 * stored_level(p):g}" for p in provenances))
     out = [
@@ -87,7 +89,7 @@ def summary(runs: Runs) -> str:
         f"{_cited('finnveden2021understanding', 'jansson2020inability')}, we measured with "
         f"invariance_probe {_cited('invariance_probe')} whether moving the feature maps of "
         f"{networks} can undo {moves} of the input.",
-        f"The images, {images}, were split at random for fitting and evaluation.",
+        f"The images{images and f', {images},'} were split at random for fitting and evaluation.",
     ]
     if runs.probes:
         out += [
@@ -152,66 +154,68 @@ def _each(words: Iterable[object]) -> list[str]:
 
 def _grouped(runs: Runs) -> list[list[str]]:
     """One paragraph per different set-up; the transformations of all that share one together."""
-    groups: dict[str, tuple[list[str], Mapping[str, Any], list[str], bool, bool]] = {}
+    groups: dict[str, tuple[list[str], int, Mapping[str, Any], list[str], bool, bool]] = {}
     for run in runs.all:
         provenance = run.result.provenance
         head = " ".join(_setup(provenance))
-        entry = groups.setdefault(head, ([], provenance, [], False, False))
-        moves = joined(_moves(provenance))
+        entry = groups.setdefault(head, ([], 0, provenance, [], False, False))
+        axis = run.result.axes["transform"]
+        moves = joined(_moves(provenance) or list(axis))
         layers = [name for name in dict.fromkeys(run.result.axes["layer"]) if name != "input"]
         oracle = isinstance(run.result, OracleResult)
         groups[head] = (
             [*entry[0], f"{moves} ({'oracle' if oracle else 'probe'})"],
+            entry[1] + len(axis),
             provenance,
-            list(dict.fromkeys([*entry[2], *layers])),
-            entry[3] or not oracle,
-            entry[4] or oracle,
+            list(dict.fromkeys([*entry[3], *layers])),
+            entry[4] or not oracle,
+            entry[5] or oracle,
         )
     return [
         [
             head,
-            f"The transformations were {joined(moves)}; the layers {joined(layers)}.",
+            _counted("The transformation", moves, number)
+            + _counted("; the layer", layers, len(layers))
+            + ".",
             *(_probe_methods(provenance) if probed else []),
             *(_oracle_methods() if classified else []),
             *_numerics(provenance),
         ]
-        for head, (moves, provenance, layers, probed, classified) in groups.items()
+        for head, (moves, number, provenance, layers, probed, classified) in groups.items()
     ]
+
+
+def _counted(noun: str, names: list[str], number: int) -> str:
+    """A clause that names one thing or several."""
+    verb = (" was" if number == 1 else "s were") if noun.startswith("The") else "s" * (number != 1)
+    return f"{noun}{verb} {joined(names)}"
 
 
 def _moves(provenance: Mapping[str, Any]) -> list[str]:
     config = provenance.get("config") or {}
     if isinstance(config, Mapping) and config.get("transforms"):
         return str(config["transforms"]).replace(";", " ").split()
-    texts = [str(text) for text in provenance.get("transforms", [])]
+    texts = [str(text) for text in provenance.get("transforms") or []]
     return texts if len(texts) <= 6 else [f"{texts[0]} to {texts[-1]} ({len(texts)} in all)"]
 
 
 def _setup(provenance: Mapping[str, Any]) -> list[str]:
     network, images = _part(provenance, "network"), _part(provenance, "images")
     options, software = _part(provenance, "options"), _part(provenance, "software")
-    name = network.get("name", "the network")
-    told = f" ({network['description']})" if network.get("description") else ""
-    weights = str(network.get("state_sha256") or "")
+    name = f" was {network['name']}" if network.get("name") else ", whose name is not recorded, was"
+    told = f" ({_described(network)})" if network.get("description") else ""
+    known = "," if network.get("name") else ""
+    weights = str(network.get("state_sha256") or "")[:16]
+    version = f" {software['version']}" if software.get("version") else ""
     out = [
         "Whether a spatial transformation of feature maps can undo an image transformation h was "
-        f"measured with invariance_probe {software.get('version', '')} "
+        f"measured with invariance_probe{version} "
         f"{_cited('invariance_probe')}, following the theory of spatial transformers "
         f"{_cited('finnveden2021understanding', 'jansson2020inability')}.",
-        f"The network was {name}{told}, evaluated without training it further; the SHA-256 of its "
-        f"weights begins with {weights[:16] or 'an unknown value'}.",
+        f"The network{name}{told}{known} evaluated without training it further; the SHA-256 of its "
+        f"weights {f'begins with {weights}' if weights else 'is not recorded'}.",
     ]
-    canvas = images.get("canvas") or ["?", "?"]
-    number, there = images.get("number", "?"), images.get("available")
-    number = f"{number} of {there}" if there not in (None, number) else number
-    out.append(
-        f"The images were {images.get('description', 'not described')}: {number}, split once at "
-        f"random (seed {options.get('seed', '?')}) into {images.get('fit', '?')} for fitting and "
-        f"{images.get('evaluation', '?')} for evaluation, seen on a canvas of "
-        f"{canvas[0]}×{canvas[1]} pixels."
-    )
-    if brought := onto_canvas(images):
-        out.append(brought)
+    out.append(_pictures(images, options))
     beyond = images.get("beyond_source")
     if beyond == "fill":
         fill = ", ".join(f"{float(value):g}" for value in images.get("fill") or [])
@@ -227,6 +231,30 @@ def _setup(provenance: Mapping[str, Any]) -> list[str]:
         f"Images were warped by {kernel} interpolation{cubic}, anti-aliased when they shrink."
     )
     return out
+
+
+def _pictures(images: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Which images, how split and how large, as far as the result says."""
+    number, there = images.get("number"), images.get("available")
+    if number and there not in (None, number):
+        number = f"{number} of {there}"
+    said = f"The images were {_described(images) or 'not described'}" + (
+        f": {number}" if number else ""
+    )
+    if images.get("fit") and images.get("evaluation"):
+        seed = f" (seed {options['seed']})" if "seed" in options else ""
+        said += (
+            f", split once at random{seed} into {images['fit']} for fitting and "
+            f"{images['evaluation']} for evaluation"
+        )
+    if canvas := images.get("canvas"):
+        said += f", seen on a canvas of {canvas[0]}×{canvas[1]} pixels"
+    return f"{said}."
+
+
+def _described(part: Mapping[str, Any]) -> str:
+    """A description that stands within a sentence."""
+    return str(part.get("description") or "").rstrip(". ")
 
 
 def _margin(erode: object) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ...drawing.panels import factor_text
-from ...tables.decimals import plain, with_interval
+from ...tables.decimals import decimals, plain, with_interval
 from .numbers import Estimate
 
 _NAMED = 3  # more layers than these are counted, not listed
@@ -33,11 +33,12 @@ def share(estimate: Estimate) -> str:
     '28\u00a0% [25, 31]'
     >>> share(Estimate(0.0103, 0.0098, 0.0108))
     '1.0\u00a0% [1.0, 1.1]'
+    >>> share(Estimate(0.0002, 0.00001, 0.0004)), share(Estimate(0.0049, 0.0049, 0.0051))
+    ('0.020\u00a0% [0.001, 0.040]', '0.49\u00a0% [0.49, 0.51]')
     """
     values = (estimate.value, estimate.low, estimate.high)
-    shown = [_hundredths(value) for value in values]
-    if shown[1] == shown[2] and estimate.low < estimate.high:
-        shown = [_hundredths(value, 1) for value in values]
+    least = decimals(values) - 2
+    shown = [_hundredths(value, least) for value in values]
     return f"{shown[0]}\u00a0% [{shown[1]}, {shown[2]}]"
 
 
@@ -117,6 +118,6 @@ def _hundredths(value: float, least: int = 0) -> str:
         return "–"
     points = 100 * value
     exact = points in (0.0, 100.0)
-    digits = least if exact or (abs(points) >= 0.5 and abs(points - 100) >= 0.5) else 1
+    digits = least if exact or (abs(points) >= 0.5 and abs(points - 100) >= 0.5) else max(least, 1)
     shown = f"{points:.{digits}f}"
     return (shown if shown.strip("-0.") else shown.lstrip("-")).replace("-", "−")
