@@ -101,7 +101,8 @@ class ProbeConfig:
             if value is not None:
                 plain = tuple(value) if isinstance(value, (list, tuple)) else (value,)
                 object.__setattr__(self, name, plain)
-        if self.layers is None or not all(isinstance(name, str) for name in self.layers):
+        layers: tuple[object, ...] | None = self.layers  # a file may say null
+        if layers is None or not all(isinstance(name, str) for name in layers):
             raise ProbeError("layers of a configuration must be texts: names or patterns")
         if self.canvas is not None:
             if len(self.canvas) != 2:
