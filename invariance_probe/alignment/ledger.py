@@ -1,10 +1,10 @@
 """The ledger: of which kind is what predicts a map, part by part, on held-out images.
 
 With x the maps that are given (moved back by h⁻¹, say) and y the originals', four predictions of
-y are nested: the mean map of each cell; that plus one gain per channel times x; plus any C x C map
-of x at the cell; plus any map of x's leading components at the 8 cells around it. Both maps count
-from their mean maps, as far as images left out confirm these. What each wins over the one before,
-on held-out images, adds up with what is lost to the variance of y.
+y are nested: the mean map of each cell; that plus one factor per channel times x; plus any C x C
+map of x at the cell; plus any map of x's leading components at the 8 cells around it. Both maps
+count from their mean maps, as far as images left out confirm these. What each wins over the one
+before, on held-out images, adds up with what is lost to the variance of y.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ LOST = "lost"
 """What no part of the ledger predicts."""
 
 UNDETERMINED = "undetermined"
-"""What a part would tell that so few images do not determine, or is lost."""
+"""What a part that so few images do not determine would predict, or what is lost."""
 
 SMALLEST_GAP = 1e-9
 """Of which shares are given, in units of a residual."""

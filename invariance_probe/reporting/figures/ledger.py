@@ -59,7 +59,7 @@ def plot_ledger(
     """Draw as stacked bars what predicts each layer's maps, a panel per kind of transformation.
 
     The thick bar of a layer is predicted from the transformed image's map moved back; the thin bars
-    below it from the map of the image moved back (what is lost there is the instrument's) and from
+    below it from the map of the image moved back (what is lost there is measurement error) and from
     another image's map (what comes by chance). White is lost. `transform` names one transformation
     ("rotation:90"); by default means over all of a kind but the identity are shown. `width` is
     millimetres, as in `plot_residuals`.
