@@ -279,3 +279,14 @@ def test_the_library_is_silent(path: Path) -> None:
 def test_completion_offers_the_public_names_alone(room: str) -> None:
     module = importlib.import_module("invariance_probe" + f".{room}" * bool(room))
     assert set(dir(module)) == set(module.__all__)
+
+
+def test_committed_results_are_light() -> None:
+    """What people look at and what says where it comes from; its command makes the rest again."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "figures"], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode or not listed.stdout:
+        pytest.skip("no git repository")
+    sizes = [(ROOT / name).stat().st_size for name in listed.stdout.split("\0") if name]
+    assert max(sizes) < 1e6 and sum(sizes) < 15e6
