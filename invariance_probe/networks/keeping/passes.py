@@ -31,7 +31,7 @@ def _to_eval(network: nn.Module) -> None:
     except Exception as error:  # a `train` of the user's own
         raise ProbeError(
             f"the network cannot be put into eval mode: {first_line(error).rstrip('.')}; "
-            "mend its train()"
+            "mend its train(), or give the network itself where this is an exported program of it"
         ) from error
 
 
