@@ -247,6 +247,11 @@ class Scenes:
         k = length[..., None] * np.stack([np.cos(angle), np.sin(angle)], -1)
         return cls(k, phase)
 
+    def parts(self, number: int = 4) -> list[Scenes]:
+        """The same scenes, a few at a time: wide views of many take much memory."""
+        starts = range(0, len(self.k), number)
+        return [Scenes(self.k[i : i + number], self.phase[i : i + number]) for i in starts]
+
     def images(self, size: int, fineness: int) -> NDArray[np.float32]:
         """Images (N, 1, size, size) about the same middle, values within [0, 1]."""
         axis = (np.arange(size) - (size - 1) / 2) / fineness
@@ -285,10 +290,12 @@ def truth(network: Bank, scenes: Scenes, fineness: int, degrees: float, cells: i
     reach = (cells - 1) / 2 / fineness / math.sqrt(2)
     places = np.random.default_rng(0).uniform(-reach, reach, (60, 2))
     double = _double(network)
-    upright, turned = (
-        double(scenes.patches(places, network.reach, fineness, angle)).flatten(1)
-        for angle in (0.0, degrees)
-    )
+    views = [
+        [double(some.patches(places, network.reach, fineness, angle)).flatten(1)
+         for angle in (0.0, degrees)]
+        for some in scenes.parts()
+    ]  # fmt: skip
+    upright, turned = (torch.cat([view[which] for view in views]) for which in (0, 1))
     variance = (upright - upright.mean(0)).square().mean(0).sum()
     return float((turned - upright).square().mean(0).sum() / variance)
 

@@ -113,7 +113,9 @@ def _baselines(
 
 def _direct(network: Bank, images: Tensor, degrees: float) -> dict[str, float]:
     """What takes no more than the maps: relative error, correlation, and a kernel's CKA."""
-    upright, moved = network(images), network(turned(images, degrees))
+    # A few at a time: wide kernels take much memory.
+    upright = torch.cat([network(some) for some in images.split(4)])
+    moved = torch.cat([network(some) for some in turned(images, degrees).split(4)])
     ahead = turned(upright, degrees)
     seen = _unpadded(network, images, degrees) * (turned(torch.ones_like(ahead), degrees) > 0.99)
     cells = seen[0, 0].bool()
