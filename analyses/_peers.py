@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Name, whether it grows with the error, and the value of a network that is equivariant.
 MEASURES = {
     "excess, dense": True, "attribution, dense": False, "gain, dense": False,
-    "space lost to input, dense": True, "inverse": True, "recovered": False, "gain": False,
+    "space missed, dense": True, "inverse": True, "recovered": False, "gain": False,
     "inverse_permuted": True, "inverse_orthogonal": True, "inverse_linear": True,
     "relative error": True, "correlation": False, "lie_derivative_relative": True,
     "eq_psnr": False, "normalised_variance": True, "same_equivariance": True,
@@ -90,7 +90,7 @@ def _numbers(result: Any) -> dict[str, Any]:
         said["attribution"] = 1.0  # nothing is left, so nothing of it is the network's
     shares = ledger_table(result).set_index(["source", "part"])["share"]
     space = [float(shares[source, "space"]) for source in ("maps moved", "input moved")]
-    said["space lost to input"] = space[1] - space[0]
+    said["space missed"] = space[1] - space[0]
     said["verdict"] = state(kind_numbers(result)[0].layers[0])
     return said
 

@@ -212,6 +212,7 @@ def draw(table: pd.DataFrame, *, width: float | None = None) -> Figure:
 
 def _panel(ax: Axes, told: pd.DataFrame, name: str) -> None:
     import numpy as np
+    from _peers import MEASURES
 
     from invariance_probe.probing.rungs import BLUE, ORANGE
 
@@ -227,6 +228,9 @@ def _panel(ax: Axes, told: pd.DataFrame, name: str) -> None:
                 label=f"{label}, {cells} cells",
             )  # fmt: skip
     ax.set_xscale("log")
+    if MEASURES[name]:  # errors: those near 0 are what is to be told apart
+        ax.set_yscale("symlog", linthresh=1e-3)
+        ax.set_yticks([0, 1e-2, 1, 100][: 4 if values.max() > 5 else 3])
     ax.set_title(name.replace("_", " "))
 
 

@@ -231,7 +231,7 @@ def test_an_oracle_that_finds_no_path_for_noise_says_so():
 def test_reports_comparisons_and_replays_say_it_too(tmp_path):
     result = probe(network(Membrane()), "1", "rotation:90", DIGITS, **QUICK)
     (first, *_) = pitfalls([("run", result)], [])
-    assert first.title == "The network is no function of the one image"
+    assert first.title == "The network is not a function of the one image"
     assert "'v' of '1' (Membrane)" in first.seen[0]
     pure = probe(network(), "1", "rotation:90", DIGITS, **QUICK)
     notes = compare({"pure": pure, "impure": result}).notes
