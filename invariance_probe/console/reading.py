@@ -56,7 +56,8 @@ class Grouped(Greedy):
         ),
         "Measurement": (
             "weighting", "map_interpolation", "image_interpolation", "family", "channel_maps",
-            "ledger", "per_image", "erode", "dense", "precision", "impure", "resamples", "seed",
+            "least_coverage", "ledger", "per_image", "erode", "dense", "precision", "impure",
+            "resamples", "seed",
         ),
         "Machine": ("device", "batch_size", "memory", "workers"),
         "Output": ("out", "figures", "resume", "save_every", "overwrite", "json", "help"),

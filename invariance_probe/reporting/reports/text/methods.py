@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ...._limits import is_real
 from ....probing import OracleResult, Result
 from ....probing.options import stored_level
 from ...select import kinds_of
@@ -293,7 +295,7 @@ def _finer(provenance: Mapping[str, Any]) -> list[str]:
 
 def _number(part: Mapping[str, Any], key: str) -> str:
     value = part.get(key)
-    return f"{value:g}" if isinstance(value, int | float) else "?"
+    return f"{value:g}" if is_real(value, -math.inf, math.inf) else "?"
 
 
 def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
@@ -338,8 +340,8 @@ def _probe_methods(provenance: Mapping[str, Any]) -> list[str]:
 
 def _covered(options: Mapping[str, Any]) -> str:
     """Where the search began, and which alignments counted in it."""
-    least = options.get("least_coverage")
-    if not isinstance(least, int | float):  # of a version that tried no places
+    least: Any = options.get("least_coverage")
+    if not is_real(least, 0, math.inf):  # of a version that tried no places
         return ": a coarse grid of angles and scales, the identity and the inverse"
     return (
         f" that read at least {100 * least:g} % of the compared cells on the map: a coarse grid of "
