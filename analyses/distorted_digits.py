@@ -65,15 +65,15 @@ def main(words: Sequence[str] | None = None) -> int:
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, test all, and write the overview whole or not at all."""
     import pandas as pd
-
-    from invariance_probe.reporting import (
+    from papers.published_figure import plot_published
+    from papers.published_tables import (
         beside_published,
-        plot_published,
         published_latex,
         published_markdown,
-        write_figure,
+        published_names,
     )
-    from invariance_probe.reporting.experiments.published_tables import published_names
+
+    from invariance_probe.reporting import write_figure
     from invariance_probe.reporting.files import check_formats
     from invariance_probe.running.folders import FIGURES, check_free, whole_folder
     from invariance_probe.training import training_budget
@@ -111,8 +111,9 @@ def planned(
     asked: argparse.Namespace,
 ) -> tuple[dict[str, tuple[TrainConfig, Examples]], dict[str, Examples]]:
     """What is to be trained, by "data/network-family", and test examples; checked before work."""
-    from invariance_probe.reporting.experiments.published import NO_FAMILY, published_networks
-    from invariance_probe.reporting.experiments.published_tables import published_names
+    from papers.published import NO_FAMILY, published_networks
+    from papers.published_tables import published_names
+
     from invariance_probe.training import architecture_for
 
     recipes, given = recipes_of(asked, asked.data), fields_of(asked)

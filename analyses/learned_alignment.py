@@ -47,16 +47,17 @@ def main(words: Sequence[str] | None = None) -> int:
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe the networks of every run and write everything or nothing."""
     import pandas as pd
-
-    from invariance_probe.probing.oracles.learned import learned_alignment, merged_residuals
-    from invariance_probe.probing.provenance import environment
-    from invariance_probe.reporting import plot_learned, write_figure
-    from invariance_probe.reporting.experiments.learned_tables import (
+    from papers.learned import plot_learned
+    from papers.learned_tables import (
         learned_latex,
         learned_markdown,
         learned_rows,
         learned_table,
     )
+
+    from invariance_probe.probing.oracles.learned import learned_alignment, merged_residuals
+    from invariance_probe.probing.provenance import environment
+    from invariance_probe.reporting import write_figure
     from invariance_probe.reporting.files import check_formats
     from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 

@@ -50,14 +50,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, measure all, and write the overview whole or not at all."""
-    from invariance_probe.reporting import write_figure
-    from invariance_probe.reporting.experiments.depths import (
+    from papers.depths import (
         depth_latex,
         depth_markdown,
         depth_rows,
         depth_table,
         plot_depths,
     )
+
+    from invariance_probe.reporting import write_figure
     from invariance_probe.reporting.files import check_formats
     from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 

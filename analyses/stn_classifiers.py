@@ -49,12 +49,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Train what is missing, measure all, and write the overview whole or not at all."""
-    from invariance_probe.reporting import (
-        classifier_latex,
-        classifier_markdown,
-        classifier_table,
-        write_figure,
-    )
+    from papers.classifier_tables import classifier_latex, classifier_markdown, classifier_table
+
+    from invariance_probe.reporting import write_figure
     from invariance_probe.reporting.files import check_formats
     from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 

@@ -48,13 +48,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def analyse(asked: argparse.Namespace, command: str) -> tuple[str, ...]:
     """Probe the four networks, draw and write; everything or nothing."""
+    from papers.theorem import plot_theorem, theorem_table
+
     from invariance_probe.geometry import parse_transforms
     from invariance_probe.networks import build_network
     from invariance_probe.networks.controls import gaussian_derivatives, pointwise
     from invariance_probe.networks.symmetry import asymmetry, symmetrised
     from invariance_probe.probing import Options, probe
     from invariance_probe.probing.config import load_images
-    from invariance_probe.reporting import plot_theorem, theorem_table
     from invariance_probe.reporting.files import check_formats, write_figure
     from invariance_probe.running.folders import FIGURES, check_free, whole_folder
 

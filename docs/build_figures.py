@@ -22,6 +22,9 @@ from typing import Any
 DOCS = Path(__file__).resolve().parent
 PAGE, FOLDER = DOCS / "figures.md", DOCS / "figures"
 RESULTS = DOCS.parent / "figures"
+sys.path.insert(0, str(DOCS.parent / "analyses"))
+
+OF_PAPERS = ("learned", "published", "theorem")  # drawn by analyses/papers
 
 LARGEST, ALL = 120_000, 1_200_000  # bytes of a picture, and of all
 _WIDTH, _DPI, _SHADES = 135.0, 150, 256  # millimetres; pixels an inch; colours of a picture
@@ -194,9 +197,8 @@ def gallery() -> Any:
 
 def published() -> Any:
     import pandas as pd
-
-    from invariance_probe.reporting import plot_published
-    from invariance_probe.reporting.experiments.published import NO_FAMILY
+    from papers.published import NO_FAMILY
+    from papers.published_figure import plot_published
 
     table = pd.read_csv(RESULTS / "distorted_digits" / "table-1" / "overview" / "summary.csv")
     table = table.fillna({"family": NO_FAMILY})
@@ -205,8 +207,7 @@ def published() -> Any:
 
 def learned() -> Any:
     import pandas as pd
-
-    from invariance_probe.reporting import plot_learned
+    from papers.learned import plot_learned
 
     table = pd.read_csv(RESULTS / "learned_alignment" / "mnist-r" / "residuals.csv")
     names = ("STN-C0", "STN-C1")
@@ -214,8 +215,9 @@ def learned() -> Any:
 
 
 def theorem() -> Any:
+    from papers.theorem import plot_theorem
+
     from invariance_probe import load_result
-    from invariance_probe.reporting import plot_theorem
 
     names = {"mnist_cnn relu1": "network", "its symmetrised twin": "twin", "1x1": "pointwise"}
     parts = {name: load_result(RESULTS / "theorem" / part) for name, part in names.items()}
@@ -282,6 +284,7 @@ def lacking(page: str) -> list[str]:
     from invariance_probe import reporting
 
     kinds = [name.removeprefix("plot_") for name in reporting.__all__ if name.startswith("plot_")]
+    kinds += OF_PAPERS
     said = sections(page)
     wrong = [f"{name}: no section in {PAGE.name}" for name in kinds if name not in said]
     wrong += [f"{name}: a section, and no figure of that name" for name in said.keys() - {*kinds}]

@@ -13,15 +13,6 @@ from .reports import cite, report
 if TYPE_CHECKING:
     from .comparison_files import write_comparison
     from .drawing.style import figure_style
-    from .experiments.classifier_tables import (
-        classifier_latex,
-        classifier_markdown,
-        classifier_table,
-    )
-    from .experiments.learned import plot_learned
-    from .experiments.published_figure import plot_published
-    from .experiments.published_tables import beside_published, published_latex, published_markdown
-    from .experiments.theorem import plot_theorem, theorem_table
     from .figures.baselines import plot_baselines
     from .figures.channels import plot_channel_shift, plot_moved
     from .figures.classifiers.aligned import plot_aligned, plot_class_means
@@ -52,11 +43,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "beside_published",
     "cite",
-    "classifier_latex",
-    "classifier_markdown",
-    "classifier_table",
     "comparison_latex",
     "comparison_markdown",
     "figure_style",
@@ -77,24 +64,18 @@ __all__ = [
     "plot_history",
     "plot_ladder",
     "plot_landscape",
-    "plot_learned",
     "plot_ledger",
     "plot_moved",
     "plot_oracle",
     "plot_pose_histogram",
-    "plot_published",
     "plot_residuals",
     "plot_spread",
-    "plot_theorem",
     "plot_training_course",
     "plot_tuning",
-    "published_latex",
-    "published_markdown",
     "report",
     "rungs_and_accuracies",
     "rungs_markdown",
     "save_figures",
-    "theorem_table",
     "to_latex",
     "to_markdown",
     "write_comparison",
@@ -105,11 +86,6 @@ _MODULES = {
     "figures.classifiers.aligned": ("plot_aligned", "plot_class_means"),
     "figures.baselines": ("plot_baselines",),
     "figures.channels": ("plot_channel_shift", "plot_moved"),
-    "experiments.classifier_tables": (
-        "classifier_latex",
-        "classifier_markdown",
-        "classifier_table",
-    ),
     "figures.comparisons.comparison": ("plot_comparison", "plot_training_course"),
     "drawing.style": ("figure_style",),
     "comparison_files": ("write_comparison",),
@@ -123,7 +99,6 @@ _MODULES = {
     "figures.ladder": ("plot_ladder",),
     "figures.landscape": ("plot_landscape",),
     "figures.ledger": ("plot_ledger",),
-    "experiments.learned": ("plot_learned",),
     "figures.oracle": ("plot_oracle",),
     "tables.oracle": (
         "oracle_latex",
@@ -133,13 +108,10 @@ _MODULES = {
         "rungs_markdown",
     ),
     "figures.classifiers.poses": ("plot_pose_histogram",),
-    "experiments.published_figure": ("plot_published",),
-    "experiments.published_tables": ("beside_published", "published_latex", "published_markdown"),
     "figures.spread": ("plot_spread",),
     "tables.ladder": ("ladder_table", "to_latex", "to_markdown"),
     "tables.ledger": ("ledger_table",),
     "tables.ledger_latex": ("ledger_latex",),
-    "experiments.theorem": ("plot_theorem", "theorem_table"),
     "figures.tuning": ("plot_tuning",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from papers.published import DATA, FAMILIES, PUBLISHED
+from papers.published_tables import published_names
 from torch.nn import functional
 
 from invariance_probe.data.examples.examples import Examples
 from invariance_probe.networks import build_classifier
-from invariance_probe.reporting.experiments.published import DATA, FAMILIES, PUBLISHED
-from invariance_probe.reporting.experiments.published_tables import published_names
 from invariance_probe.training import TrainConfig, load_run
 
 QUICK = [

@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from papers import theorem
 
 from invariance_probe.probing import RUNGS as ALL
 from invariance_probe.probing import Result
@@ -27,7 +28,6 @@ from invariance_probe.reporting import (
     plot_landscape,
     plot_residuals,
 )
-from invariance_probe.reporting.experiments import theorem
 from invariance_probe.reporting.figures import (
     baselines,
     channels,

@@ -19,6 +19,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from papers.learned import plot_learned
+from papers.theorem import plot_theorem
 from planted_poses import Planted, PlantedExamples, half, knows, noisy
 from torch import nn
 
@@ -36,12 +38,10 @@ from invariance_probe.reporting import (
     plot_gallery,
     plot_history,
     plot_ladder,
-    plot_learned,
     plot_oracle,
     plot_pose_histogram,
     plot_residuals,
     plot_spread,
-    plot_theorem,
     plot_training_course,
     save_figures,
 )

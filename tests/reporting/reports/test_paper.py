@@ -13,18 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from compared_results import made_result
+from papers.classifier_tables import classifier_latex
+from papers.depths import depth_latex
+from papers.learned_tables import learned_latex
+from papers.published_tables import published_latex
 
 from invariance_probe.probing import Result, compare
-from invariance_probe.reporting import (
-    classifier_latex,
-    comparison_latex,
-    ledger_latex,
-    ledger_table,
-    published_latex,
-    to_latex,
-)
-from invariance_probe.reporting.experiments.depths import depth_latex
-from invariance_probe.reporting.experiments.learned_tables import learned_latex
+from invariance_probe.reporting import comparison_latex, ledger_latex, ledger_table, to_latex
 from invariance_probe.reporting.reports.contents import content
 from invariance_probe.reporting.reports.paper import write_paper
 from invariance_probe.reporting.reports.runs import as_runs

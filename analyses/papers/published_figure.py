@@ -11,12 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ...errors import ProbeError
-from ...probing.rungs import BLACK, BLUE, VERMILLION
-from ..drawing.panels import given_axes, leftmost, letter_panels, panel_columns, panel_grid
-from ..drawing.style import FAINT, SHADE, styled
-from .published import NO_FAMILY
-from .published_tables import published_rows, shown_family, shown_network
+from invariance_probe.errors import ProbeError
+from invariance_probe.probing.rungs import BLACK, BLUE, VERMILLION
+from invariance_probe.reporting.drawing.panels import (
+    given_axes,
+    leftmost,
+    letter_panels,
+    panel_columns,
+    panel_grid,
+)
+from invariance_probe.reporting.drawing.style import FAINT, SHADE, styled
+from papers.published import NO_FAMILY
+from papers.published_tables import published_rows, shown_family, shown_network
 
 _LEAST, _BESIDE = 35.0, 32.0  # millimetres: of a panel, and of the names at the left
 _PAPER = "published"

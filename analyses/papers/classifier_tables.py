@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import ProbeError
-from ...training.poses.statistics import UNITS
-from ...training.runs.errors import summarise_errors
-from ..tables.latex import latex_table, stacked
-from .orderings import orderings_text
+from invariance_probe.errors import ProbeError
+from invariance_probe.reporting.tables.latex import latex_table, stacked
+from invariance_probe.training.poses.statistics import UNITS
+from invariance_probe.training.runs.errors import summarise_errors
+from papers.orderings import orderings_text
 
 _SHOWN = ("rotation", "scaling", "translation")  # x and y of a shift stand together
 _HEADS = ("network", "parameters", "error (%)", "pose", "slope", "deviation")

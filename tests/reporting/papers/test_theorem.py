@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from papers.theorem import plot_theorem, theorem_table
 
 from invariance_probe.errors import ProbeError
 from invariance_probe.probing import Result
-from invariance_probe.reporting import plot_theorem, theorem_table
 
 Check = Callable[[Figure], None]
 MOVES = "translation:-2,0 translation:0,0 translation:2,0 rotation:-180:180:45 scaling:0.5:2:3"

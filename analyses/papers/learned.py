@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...errors import ProbeError
-from ...geometry import parse_transforms
-from ...probing.oracles.learned import LEARNED
-from ...probing.rungs import GREEN, Style, rung_of
-from ..drawing.panels import (
+from invariance_probe.errors import ProbeError
+from invariance_probe.geometry import parse_transforms
+from invariance_probe.probing.oracles.learned import LEARNED
+from invariance_probe.probing.rungs import GREEN, Style, rung_of
+from invariance_probe.reporting.drawing.panels import (
     angle_axis,
     leftmost,
     letter_panels,
@@ -18,7 +18,7 @@ from ..drawing.panels import (
     panel_grid,
     scale_axis,
 )
-from ..drawing.style import RESIDUAL, SHADE, styled
+from invariance_probe.reporting.drawing.style import RESIDUAL, SHADE, styled
 
 _LEARNED = Style("learned alignment", GREEN, "D", "-")
 _CURVES = ("unaligned", "inverse", "best", "inverse_linear", LEARNED)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from papers.classifier_tables import classifier_latex, classifier_markdown, classifier_table
+from papers.orderings import error_orderings, orderings_text
 from scipy import stats
-
-from invariance_probe.reporting import classifier_latex, classifier_markdown, classifier_table
-from invariance_probe.reporting.experiments.orderings import error_orderings, orderings_text
 
 ERRORS = {  # by data and network: the mean errors of the seeds
     "mnist-r": {"CNN": (0.020, 0.021, 0.0205), "C0": (0.010, 0.011, 0.0105),

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import ProbeError
-from ...networks.stn.architecture import Architecture
-from ...training.runs.errors import summarise_errors
-from ..tables.latex import latex_table
-from .published import BUDGET, DATA, FAMILIES, NO_FAMILY, PUBLISHED, SOURCE, published_error
+from invariance_probe.errors import ProbeError
+from invariance_probe.networks.stn.architecture import Architecture
+from invariance_probe.reporting.tables.latex import latex_table
+from invariance_probe.training.runs.errors import summarise_errors
+from papers.published import BUDGET, DATA, FAMILIES, NO_FAMILY, PUBLISHED, SOURCE, published_error
 
 _NETWORKS = tuple(dict.fromkeys(one.network for one in PUBLISHED))
 _FAMILIES = (NO_FAMILY, *FAMILIES)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...probing.ladder.shares import OF_INVERSE
-from ...probing.oracles.learned import LEARNED, LearnedAlignment
-from ..tables.ladder import ladder_table
-from ..tables.latex import latex_table, stacked
-from ..tables.oracle import oracle_table
+from invariance_probe.probing.ladder.shares import OF_INVERSE
+from invariance_probe.probing.oracles.learned import LEARNED, LearnedAlignment
+from invariance_probe.reporting.tables.ladder import ladder_table
+from invariance_probe.reporting.tables.latex import latex_table, stacked
+from invariance_probe.reporting.tables.oracle import oracle_table
 
 RESIDUAL, ERROR = "residual", "error"
 

@@ -13,13 +13,36 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...errors import ProbeError
-from ...probing import Result
-from ...probing.rungs import BLACK, BLUE, CEILING, FLOOR, GREEN, GREY, ORANGE, PURPLE, VERMILLION
-from ..drawing.fitting import LINE, legend_below, wrapped
-from ..drawing.panels import angle_axis, panel_room, scale_axis
-from ..drawing.style import FAINT, RESIDUAL, WIDE, checked_width, new_figure, styled
-from ..select import around, as_results, choose_layers, interval_percent, unrolled
+from invariance_probe.errors import ProbeError
+from invariance_probe.probing import Result
+from invariance_probe.probing.rungs import (
+    BLACK,
+    BLUE,
+    CEILING,
+    FLOOR,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+)
+from invariance_probe.reporting.drawing.fitting import LINE, legend_below, wrapped
+from invariance_probe.reporting.drawing.panels import angle_axis, panel_room, scale_axis
+from invariance_probe.reporting.drawing.style import (
+    FAINT,
+    RESIDUAL,
+    WIDE,
+    checked_width,
+    new_figure,
+    styled,
+)
+from invariance_probe.reporting.select import (
+    around,
+    as_results,
+    choose_layers,
+    interval_percent,
+    unrolled,
+)
 
 _BESIDE = 160.0  # millimetres, the narrowest figure of three panels side by side
 KINDS = ("translation", "rotation", "scaling")

@@ -3,16 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-
-from invariance_probe.errors import ProbeError
-from invariance_probe.networks import Architecture
-from invariance_probe.reporting.experiments.depths import (
+from papers.depths import (
     depth_latex,
     depth_markdown,
     depth_rows,
     depth_table,
     plot_depths,
 )
+
+from invariance_probe.errors import ProbeError
+from invariance_probe.networks import Architecture
 
 NAMES = ["CNN", "STN-C0", "STN-SL1", "STN-SL4", "STN-DL4", "STN-SL4x2", "STN-SL4x3"]
 

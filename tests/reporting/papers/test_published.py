@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-
-from invariance_probe.errors import ProbeError
-from invariance_probe.networks.stn.architecture import Architecture
-from invariance_probe.reporting.experiments.published import (
+from papers.published import (
     DATA,
     PUBLISHED,
     published_error,
     published_networks,
     published_table,
 )
-from invariance_probe.reporting.experiments.published_figure import plot_published
-from invariance_probe.reporting.experiments.published_tables import (
+from papers.published_figure import plot_published
+from papers.published_tables import (
     beside_published,
     published_latex,
     published_markdown,
     published_names,
 )
+
+from invariance_probe.errors import ProbeError
+from invariance_probe.networks.stn.architecture import Architecture
 
 # Typed again, by columns: R, RTS, P, E.
 ROWS = ["FCN", "CNN", "ST-FCN affine", "ST-FCN projective", "ST-FCN tps",

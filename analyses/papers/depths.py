@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from ...errors import ProbeError
-from ...networks.stn.architecture import Architecture
-from ...probing.rungs import BLUE, GREY, ORANGE, VERMILLION, Style
-from ..drawing.panels import panel_grid
-from ..drawing.style import WIDE, styled
-from ..tables.latex import latex_table
+from invariance_probe.errors import ProbeError
+from invariance_probe.networks.stn.architecture import Architecture
+from invariance_probe.probing.rungs import BLUE, GREY, ORANGE, VERMILLION, Style
+from invariance_probe.reporting.drawing.panels import panel_grid
+from invariance_probe.reporting.drawing.style import WIDE, styled
+from invariance_probe.reporting.tables.latex import latex_table
 
 _STYLES = {
     "C": Style("STN-C0 (from the image)", ORANGE, "D", (0, (1, 1))),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from papers.classifier_tables import classifier_latex, classifier_markdown, classifier_table
 
 from invariance_probe.errors import ProbeError
-from invariance_probe.reporting import classifier_latex, classifier_markdown, classifier_table
 
 ERRORS = {  # by run, seed: the errors of two passes
     ("r/cnn", 0): (0.02, 0.04), ("r/cnn", 1): (0.04, 0.06),

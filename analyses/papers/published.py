@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from ...errors import ProbeError
+from invariance_probe.errors import ProbeError
 
 SOURCE = "Jaderberg et al. 2015"
 BUDGET = "SGD, 150,000 iterations of 256 images; networks of about equal size; mean of three seeds"

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from papers.learned import plot_learned
 
 from invariance_probe.errors import ProbeError
-from invariance_probe.reporting import plot_learned
 
 RUNGS = {"unaligned": 1.2, "inverse": 1.0, "best": 0.9, "inverse_linear": 0.3,
          "input_aligned": 0.1, "other_image": 1.6}  # fmt: skip

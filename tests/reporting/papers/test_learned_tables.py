@@ -3,16 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-
-from invariance_probe.data import embedded_digits
-from invariance_probe.networks import build_network
-from invariance_probe.probing.oracles.learned import LEARNED, learned_alignment
-from invariance_probe.reporting.experiments.learned_tables import (
+from papers.learned_tables import (
     learned_latex,
     learned_markdown,
     learned_rows,
     learned_table,
 )
+
+from invariance_probe.data import embedded_digits
+from invariance_probe.networks import build_network
+from invariance_probe.probing.oracles.learned import LEARNED, learned_alignment
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Figures and tables of the experiments of papers, for the scripts beside this folder."""
